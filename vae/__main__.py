@@ -1,0 +1,279 @@
+"""The command line: ``python -m vae {train,evaluate,map}``. Each command is a dataclass, each option one of its fields."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from tqdm import tqdm
+
+from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName, TrainConfig
+from vae.data import DataError, load_dataset
+from vae.device import DeviceError, choose_device
+from vae.evaluate import Report, evaluate
+from vae.fit import Event, Stopped, fit, make_map, resume
+from vae.runs import Run, RunError, open_run, run_path
+from vae.train import Epoch, Step
+
+Inlined = tyro.conf.arg(name="")
+T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """A command line that can't be carried out."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a run, then evaluate it and make its map. Ctrl-C stops and saves; --resume continues."""
+
+    run: str
+    """The run's name, a folder under checkpoints/."""
+    model: Annotated[ModelConfig, Inlined]
+    training: Annotated[TrainConfig, Inlined]
+    preset: PresetName = "fast"
+    """A complete configuration; the options below change single fields of it."""
+    dataset: str = "fashion-mnist"
+    """A data set under data/."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
+    resume: bool = False
+    """Continue the run from its last saved step, with its own configuration."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run on all test images and keep the report in the run."""
+
+    run: tyro.conf.Positional[str]
+    """A name under checkpoints/, or a path."""
+    samples: int = 1
+    """Draws of z per image."""
+    seed: int = 0
+    """Seeds those draws."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON instead of a table."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
+
+
+@dataclass(frozen=True)
+class MakeMap:
+    """Lay a run's test means out in two dimensions and keep the map in the run."""
+
+    run: tyro.conf.Positional[str]
+    """A name under checkpoints/, or a path."""
+    map: Annotated[MapConfig, Inlined] = dataclasses.field(default_factory=MapConfig)
+
+
+COMMANDS: dict[str, type[Train | Evaluate | MakeMap]] = {"train": Train, "evaluate": Evaluate, "map": MakeMap}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 2 bad input (one line on stderr), 130 stopped by a signal."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in COMMANDS:
+            raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
+        return _carry_out(arguments[0], arguments[1:])
+    except (UsageError, ConfigError, DataError, DeviceError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _usage() -> str:
+    lines = [f"  {name:10}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+    return "\n".join(["usage: python -m vae COMMAND ... (COMMAND --help lists its options)", "", *lines])
+
+
+def _carry_out(name: str, arguments: list[str]) -> int:
+    if name == "train":
+        return _train(arguments)
+    if name == "evaluate":
+        return _evaluate(_parse(Evaluate, name, arguments))
+    return _map(_parse(MakeMap, name, arguments))
+
+
+def _parse(kind: Callable[..., T], command: str, arguments: list[str], **extra: Any) -> T:
+    """tyro's reading of the arguments, its boxed complaint folded into one sentence."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parsed: T = tyro.cli(kind, prog=f"python -m vae {command}", args=arguments, **extra)
+            return parsed
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        text = re.sub(r"\x1b\[[0-9;]*m", "", complaint.getvalue())
+        lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines()]
+        reason = " ".join(line for line in lines[1:] if line).split("Argument helptext")[0].split("For full helptext")[0]
+        raise UsageError(f"{reason.strip()} (python -m vae {command} --help lists the options)") from None
+
+
+def _train(arguments: list[str]) -> int:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in ("--run", "--preset"):
+        first.add_argument(option)
+    first.add_argument("--resume", action="store_true")
+    try:
+        early, _ = first.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        early = argparse.Namespace(run=None, preset=None, resume=False)
+    stored = open_run(early.run) if early.resume and early.run else None
+    options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, stored))
+    if stored is not None:
+        return _resume(options, stored)
+    images = load_dataset(options.dataset, "test")
+    channels, height, width = images.image_shape
+    model = dataclasses.replace(options.model, channels=channels, height=height, width=width)
+    device = choose_device(options.device)
+    with _Progress() as show:
+        return _finished(
+            lambda: fit(options.run, options.dataset, model, options.training, options.preset, device, show), options.run
+        )
+
+
+def _train_defaults(preset: str | None, stored: Run | None) -> Train:
+    missing = tyro.MISSING if stored is None else stored.name
+    if stored is not None:
+        config = stored.config
+        name: Any = config.preset
+        return Train(missing, config.model, config.train, preset=name, dataset=config.dataset, resume=True)
+    name = preset if preset in PRESETS else "fast"
+    chosen = PRESETS[name]
+    return Train(missing, chosen.model, chosen.train, preset=name)
+
+
+def _resume(options: Train, stored: Run) -> int:
+    config = stored.config
+    asked = dataclasses.asdict(options.model) | dataclasses.asdict(options.training)
+    asked |= {"preset": options.preset, "dataset": options.dataset}
+    kept = dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
+    kept |= {"preset": config.preset, "dataset": config.dataset}
+    changed = [f"{field} is {kept[field]!r}, not {asked[field]!r}" for field in kept if kept[field] != asked[field]]
+    if changed:
+        raise UsageError(
+            f"--resume continues run {stored.name} as it was configured: its {changed[0]}; start a new run to change it"
+        )
+    device = choose_device(options.device)
+    with _Progress() as show:
+        return _finished(lambda: resume(stored.name, device, show), stored.name)
+
+
+def _finished(work: Callable[[], Run], name: str) -> int:
+    try:
+        run = work()
+    except Stopped:
+        print(f"stopped and saved; continue with: python -m vae train --run {name} --resume", file=sys.stderr)
+        return 130
+    print(f"\nrun {run.name} in {run.path}")
+    reports = run.reports()
+    if reports:
+        print(_table(Report(**reports["samples=1,seed=0"])))
+    return 0
+
+
+class _Progress:
+    """A bar with the rate and the time left, and a line an epoch."""
+
+    def __enter__(self) -> Callable[[Event], None]:
+        self._bar: tqdm[Any] | None = None
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Step):
+            if self._bar is None:
+                self._bar = tqdm(total=event.total_steps, initial=event.step - 1, unit="step", dynamic_ncols=True)
+            self._bar.update()
+            self._bar.set_postfix_str(f"epoch {event.epoch}, -ELBO {-event.batch.elbo:.1f} nats", refresh=False)
+        elif isinstance(event, Epoch):
+            line = (
+                f"epoch {event.epoch:3}  -ELBO train {-event.train.elbo:.2f}  validation {-event.validation.elbo:.2f} "
+                f"nats per image  (KL {event.validation.kl:.2f}, {event.active_units} active units)  "
+                f"{event.images_per_second:,.0f} images/s"
+            )
+            tqdm.write(line + ("  best" if event.best else ""), file=sys.stderr)
+        elif event != "training":
+            if self._bar is not None:
+                self._bar.close()
+            print(f"{event} ...", file=sys.stderr)
+
+
+def _opened(where: str) -> Run:
+    """A run by name if there is one of that name, else by path."""
+    try:
+        if (run_path(where) / "config.json").exists():
+            return open_run(where)
+    except RunError:
+        return open_run(Path(where))
+    return open_run(Path(where)) if Path(where).is_dir() else open_run(where)
+
+
+def _evaluate(options: Evaluate) -> int:
+    if not 1 <= options.samples <= 100_000:
+        raise UsageError(f"--samples must be from 1 to 100,000, got {options.samples}")
+    if not 0 <= options.seed < 2**32:
+        raise UsageError(f"--seed must be from 0 to 4,294,967,295, got {options.seed}")
+    run, device = _opened(options.run), choose_device(options.device)
+    with tqdm(unit="image", desc="evaluating", dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = evaluate(run, options.samples, options.seed, device, show)
+    print(json.dumps(dataclasses.asdict(report), indent=2) if options.json else _table(report))
+    return 0
+
+
+def _table(report: Report) -> str:
+    floor = [] if report.entropy_floor is None else [("entropy floor of -ELBO", f"{report.entropy_floor:10.2f}")]
+    rows = [
+        ("-ELBO (lower is better)", f"{-report.elbo:10.2f} ± {report.elbo_standard_error:.2f}"),
+        ("reconstruction, -E[log p(x|z)]", f"{-report.reconstruction:10.2f}"),
+        ("KL(q(z|x) || p(z))", f"{report.kl:10.2f}"),
+        *floor,
+        ("active units", f"{report.active_units:7} of {len(report.kl_per_dimension)}"),
+    ]
+    head = (
+        f"{report.dataset}, {report.split} split: means over {report.examples:,} images, {report.samples} sample(s) of z, "
+        f"{report.unit}, {report.likelihood} likelihood"
+    )
+    return "\n".join([head, *(f"  {label:32}{value}" for label, value in rows)])
+
+
+def _map(options: MakeMap) -> int:
+    run = _opened(options.run)
+    print(f"making a {options.map.method} map of run {run.name} ...", file=sys.stderr)
+    made = make_map(run, options.map)
+    print(f"{options.map.method} map of {len(made.coordinates):,} test images kept in {run.path / 'maps'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""What a model and a training are made of: frozen dataclasses, every field checked on creation.
+
+A configuration travels with the weights it produced (``config.json`` of a run), so that a model is
+rebuilt from its own description and never from a copy of it elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import tyro
+
+Architecture = Literal["plain", "residual"]
+LikelihoodName = Literal["bernoulli", "continuous-bernoulli", "gaussian"]
+Schedule = Literal["constant", "one-cycle"]
+Precision = Literal["fp32", "bf16"]
+PresetName = Literal["notes", "fast", "large"]
+MapMethod = Literal["umap", "pca"]
+
+Config = TypeVar("Config", bound="ModelConfig | TrainConfig | MapConfig")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the field, what it may be and what it was."""
+
+
+def _check_whole(owner: object, field: str, low: int, high: int) -> None:
+    value = getattr(owner, field)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{field} must be a whole number from {low:,} to {high:,}, got {value!r}")
+
+
+def _check_number(owner: object, field: str, low: float, high: float) -> None:
+    value = getattr(owner, field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"{field} must be a number, got {value!r}")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ConfigError(f"{field} must be from {low:g} to {high:g}, got {value!r}")
+
+
+def _check_choices(owner: ModelConfig | TrainConfig | MapConfig) -> None:
+    for field, hint in get_type_hints(type(owner)).items():
+        choices = get_args(hint)
+        if choices and all(isinstance(choice, str) for choice in choices):
+            value = getattr(owner, field)
+            if value not in choices:
+                raise ConfigError(f"{field} must be one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a VAE. Every size is capped here, before anything is allocated.
+
+    Raises:
+        ConfigError: a field is out of range, or the image does not fit the architecture.
+    """
+
+    # NOTE: the image's shape comes from the data set, so it is no option of the command line.
+    channels: Annotated[int, tyro.conf.Suppress] = 1
+    """Image channels (1 grey, 3 RGB)."""
+    height: Annotated[int, tyro.conf.Suppress] = 28
+    """Image height in pixels."""
+    width: Annotated[int, tyro.conf.Suppress] = 28
+    """Image width in pixels."""
+    latent: int = 64
+    """Number of latent dimensions."""
+    architecture: Architecture = "residual"
+    """plain: the notes' two unpadded convolutions; residual: strided stages with batch normalisation."""
+    widths: tuple[int, ...] = (32, 64)
+    """Channels of each stage, from the image inward."""
+    blocks: int = 1
+    """Residual blocks in each stage (residual only; 0 for plain)."""
+    hidden: int = 256
+    """Units of the dense layer between convolutions and latent (residual only; 0 for plain)."""
+    likelihood: LikelihoodName = "bernoulli"
+    """p(x|z)."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_whole(self, "channels", 1, 16)
+        _check_whole(self, "height", 8, 1024)
+        _check_whole(self, "width", 8, 1024)
+        _check_whole(self, "latent", 1, 1024)
+        _check_whole(self, "blocks", 0, 8)
+        _check_whole(self, "hidden", 0, 4096)
+        if not isinstance(self.widths, tuple) or not 1 <= len(self.widths) <= 6:
+            raise ConfigError(f"widths must be a tuple of 1 to 6 stage widths, got {self.widths!r}")
+        for stage in self.widths:
+            if isinstance(stage, bool) or not isinstance(stage, int) or not 1 <= stage <= 1024:
+                raise ConfigError(f"widths must hold whole numbers from 1 to 1,024, got {self.widths!r}")
+        self._check_architecture()
+
+    def _check_architecture(self) -> None:
+        if self.architecture == "plain":
+            if len(self.widths) != 2 or self.blocks or self.hidden:
+                raise ConfigError(
+                    "the plain architecture has two widths and neither blocks nor hidden units, got "
+                    f"widths={self.widths}, blocks={self.blocks}, hidden={self.hidden}"
+                )
+            return
+        if self.hidden < 1:
+            raise ConfigError("hidden must be at least 1 for the residual architecture, got 0")
+        step = 2 ** len(self.widths)
+        for side in ("height", "width"):
+            if getattr(self, side) % step:
+                raise ConfigError(
+                    f"{side} must be divisible by {step} (each of {len(self.widths)} stages halves the image), "
+                    f"got {getattr(self, side)}: resize or pad the images, or use fewer stages"
+                )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)``."""
+        return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    epochs: int = 10
+    """Passes over the training split."""
+    batch_size: int = 256
+    """Images in one gradient step."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of Adam (AdamW where weight_decay is above 0)."""
+    schedule: Schedule = "one-cycle"
+    """constant, or one-cycle: a cosine rise over the first fifth of the steps, then a cosine fall to 0."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of the weight matrices and kernels (not of biases and normalisation)."""
+    precision: Precision = "bf16"
+    """bf16: mixed precision where the device is faster with it (likelihood and KL stay in fp32)."""
+    channels_last: bool = True
+    """Keep images and kernels in channels-last memory order."""
+    seed: int = 0
+    """Seeds the initial weights, the order of the images and the noise."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_whole(self, "epochs", 1, 100_000)
+        _check_whole(self, "batch_size", 1, 65_536)
+        _check_number(self, "learning_rate", 1e-8, 10.0)
+        _check_number(self, "weight_decay", 0.0, 10.0)
+        _check_whole(self, "seed", 0, 2**32 - 1)
+        if not isinstance(self.channels_last, bool):
+            raise ConfigError(f"channels_last must be true or false, got {self.channels_last!r}")
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """How the test means are laid out in two dimensions.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    method: MapMethod = "umap"
+    """umap (McInnes et al. 2018), or pca: the two directions of largest variance."""
+    neighbors: int = 15
+    """Neighbours of each point that UMAP keeps together (umap only)."""
+    min_dist: float = 0.1
+    """The closest that UMAP packs points (umap only)."""
+    seed: int = 0
+    """Seeds UMAP's layout (umap only)."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_whole(self, "neighbors", 2, 200)
+        _check_number(self, "min_dist", 0.0, 0.99)
+        _check_whole(self, "seed", 0, 2**32 - 1)
+
+
+def to_json(config: ModelConfig | TrainConfig | MapConfig) -> dict[str, Any]:
+    """The fields of a configuration as JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """A configuration from JSON values, checked like any other.
+
+    Raises:
+        ConfigError: an unknown or missing field, or a value out of range.
+    """
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(values, Mapping) or set(values) != fields:
+        got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
+        raise ConfigError(f"{kind.__name__} needs exactly the fields {sorted(fields)}, got {got}")
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**known)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named, complete configuration, for images of any shape."""
+
+    summary: str
+    model: ModelConfig
+    train: TrainConfig
+
+    def model_for(self, image_shape: tuple[int, int, int]) -> ModelConfig:
+        """The preset's model for images of ``(channels, height, width)``.
+
+        Raises:
+            ConfigError: the architecture cannot take such images.
+        """
+        channels, height, width = image_shape
+        return dataclasses.replace(self.model, channels=channels, height=height, width=width)
+
+
+PRESETS: dict[PresetName, Preset] = {
+    "notes": Preset(
+        summary="the lecture notes' recipe: plain convolutions, Adam at a constant rate, fp32",
+        model=ModelConfig(architecture="plain", widths=(16, 64), blocks=0, hidden=0),
+        train=TrainConfig(
+            epochs=200, batch_size=1024, learning_rate=1e-3, schedule="constant", precision="fp32", channels_last=False
+        ),
+    ),
+    "fast": Preset(
+        summary="below 239 nats in ten short epochs",
+        model=ModelConfig(widths=(16, 32), blocks=0, hidden=256),
+        train=TrainConfig(epochs=10, batch_size=256, learning_rate=3e-3),
+    ),
+    "large": Preset(
+        summary="the recipe of the shipped run: residual blocks, more epochs",
+        model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
+        train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
+    ),
+}

@@ -1,0 +1,67 @@
+"""Where and how numbers are computed: the device, its precision, and random streams that can be cut and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Purpose = Literal["order", "noise", "validation", "evaluation", "preview", "view"]
+_PURPOSES: tuple[Purpose, ...] = ("order", "noise", "validation", "evaluation", "preview", "view")
+
+
+class DeviceError(ValueError):
+    """A device that this machine doesn't have; the message names those it has."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` is the first of cuda, mps and cpu that this machine has.
+
+    Raises:
+        DeviceError: an unknown device, or one that this machine doesn't have.
+    """
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *present]
+    if name == "auto":
+        return torch.device(present[0])
+    if name not in present:
+        raise DeviceError(f"device must be auto or one that this machine has ({', '.join(present)}), got {name!r}")
+    return torch.device(name)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether mixed precision gains anything there: a GPU with bf16 units, or a CPU with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+def precision_context(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Where a model runs in ``precision``: autocast for ``bf16`` if the device gains by it, else plain fp32."""
+    if precision == "bf16" and bf16_is_fast(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def generator_for(seed: int, purpose: Purpose, counter: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator whose stream is a function of ``(seed, purpose, counter)`` and unrelated to its neighbours'."""
+    words = np.random.SeedSequence([seed, _PURPOSES.index(purpose), counter]).generate_state(2, np.uint32)
+    return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+def to_unit(
+    images: UInt8[Tensor, "batch channels height width"], channels_last: bool = False
+) -> Float[Tensor, "batch channels height width"]:
+    """uint8 images as fp32 in [0, 1], in the memory order asked for."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return images.float().div_(255).contiguous(memory_format=layout)

@@ -1,0 +1,68 @@
+"""An encoded data set: q(z|x) of every image, its ELBO terms, and what they say of each latent dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+ACTIVE_VARIANCE = 0.01
+"""A latent dimension is active if the variance of its posterior mean over the data is above this (Burda et al. 2016)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encodings:
+    """The test set through a model: q(z|x) of every image and its ELBO terms (one sample of z, in nats per image)."""
+
+    mean: Float32[np.ndarray, "n latent"]
+    logvar: Float32[np.ndarray, "n latent"]
+    reconstruction: Float32[np.ndarray, " n"]
+    kl: Float32[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @property
+    def elbo(self) -> Float32[np.ndarray, " n"]:
+        """The ELBO of each image, ``reconstruction - kl``."""
+        return np.asarray(self.reconstruction - self.kl)
+
+    @cached_property
+    def kl_per_dimension(self) -> Float64[np.ndarray, " latent"]:
+        """The mean over images of ``KL(q(z_j|x) || N(0, 1))``, in nats."""
+        mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
+        terms: np.ndarray = 0.5 * (np.expm1(logvar) - logvar + mean**2)
+        return np.asarray(terms.mean(axis=0))
+
+    @cached_property
+    def active(self) -> Bool[np.ndarray, " latent"]:
+        """The active units: latent dimensions whose posterior mean varies, ``Var[mean] > 0.01`` (Burda et al. 2016)."""
+        return np.asarray(self.mean.astype(np.float64).var(axis=0) > ACTIVE_VARIANCE)
+
+    @cached_property
+    def order(self) -> Int64[np.ndarray, " latent"]:
+        """All latent dimensions by KL, the strongest first."""
+        return np.argsort(-self.kl_per_dimension, kind="stable")
+
+    @cached_property
+    def active_dimensions(self) -> Int64[np.ndarray, " active"]:
+        """The active dimensions by KL, the strongest first."""
+        return np.asarray(self.order[self.active[self.order]])
+
+    @property
+    def map_dimensions(self) -> Int64[np.ndarray, " used"]:
+        """The dimensions that distances are measured in: the active ones, or all if none is (a collapsed posterior)."""
+        return self.active_dimensions if self.active.any() else self.order
+
+    @cached_property
+    def aggregate_mean(self) -> Float64[np.ndarray, " latent"]:
+        """The mean of the aggregate posterior, of each dimension."""
+        return np.asarray(self.mean.astype(np.float64).mean(axis=0))
+
+    @cached_property
+    def aggregate_std(self) -> Float64[np.ndarray, " latent"]:
+        """The standard deviation of the aggregate posterior: its variance is ``Var[mean] + E[sigma^2]``."""
+        variance = self.mean.astype(np.float64).var(axis=0) + np.exp(self.logvar.astype(np.float64)).mean(axis=0)
+        return np.asarray(np.sqrt(variance))

@@ -1,0 +1,147 @@
+"""How good a run is: the ELBO and its parts on the test set, each number with its unit and its sample count."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from vae.data import DataError, ImageDataset, load_dataset
+from vae.device import generator_for, to_unit
+from vae.encodings import Encodings
+from vae.likelihood import Bernoulli
+from vae.model import VAE
+from vae.objective import elbo
+from vae.runs import Run
+
+BATCH = 500
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation of a run. Every value is a mean over ``examples``; signs are such that ``elbo = reconstruction - kl``."""
+
+    elbo: float
+    """Mean ELBO: higher is better, ``-elbo`` is what is usually tabulated."""
+    elbo_standard_error: float
+    """The standard error of that mean over the examples."""
+    reconstruction: float
+    """Mean of ``E_q[log p(x|z)]``, summed over pixels."""
+    kl: float
+    """Mean of ``KL(q(z|x) || p(z))``, summed over latent dimensions, closed form."""
+    kl_per_dimension: list[float]
+    """The same for each latent dimension."""
+    active_units: int
+    """Latent dimensions whose posterior mean has a variance above 0.01."""
+    entropy_floor: float | None
+    """Mean pixel entropy: ``-elbo`` can't be below it (Bernoulli only, else null)."""
+    examples: int
+    samples: int
+    """Draws of z per example."""
+    seed: int
+    split: Literal["test"]
+    dataset: str
+    likelihood: str
+    weights_digest: str
+    unit: Literal["nats per image"] = "nats per image"
+
+    @property
+    def setting(self) -> str:
+        """What tells this report from one with other sample counts."""
+        return f"samples={self.samples},seed={self.seed}"
+
+
+@torch.no_grad()
+def encode_images(
+    model: VAE,
+    images: UInt8[np.ndarray, "n channels height width"],
+    samples: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Encodings:
+    """q(z|x) and the ELBO terms of each image, in fp32, by the model in evaluation mode on the device it is on.
+
+    The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches of
+    500: the same images in the same order give the same terms.
+    """
+    device = next(model.parameters()).device
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for number, start in enumerate(range(0, len(images), BATCH)):
+        x = to_unit(torch.tensor(images[start : start + BATCH], device=device))
+        posterior = model.encode(x)
+        noise = generator_for(seed, "evaluation", number, device)
+        terms = elbo(posterior, model.decode, model.likelihood, x, noise, samples)
+        parts.append((posterior.mean, posterior.logvar, terms.reconstruction, terms.kl))
+        if progress:
+            progress(min(start + BATCH, len(images)), len(images))
+    arrays = [np.asarray(torch.cat(tensors).cpu()) for tensors in zip(*parts, strict=True)]
+    return Encodings(*arrays)
+
+
+def pixel_entropy(images: UInt8[np.ndarray, "n channels height width"]) -> Float32[np.ndarray, " n"]:
+    """The Bernoulli entropy of each image's pixels in nats, summed: the floor of the cross-entropy."""
+    batches = torch.split(torch.tensor(images), BATCH)
+    return np.asarray(torch.cat([Bernoulli.entropy(to_unit(batch)) for batch in batches]))
+
+
+def report_on(run: Run, encodings: Encodings, data: ImageDataset, samples: int, seed: int) -> Report:
+    """The means over an encoded test set, accumulated in double precision."""
+    values = encodings.elbo.astype(np.float64)
+    bernoulli = run.config.model.likelihood == "bernoulli"
+    return Report(
+        elbo=float(values.mean()),
+        elbo_standard_error=float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,
+        reconstruction=float(encodings.reconstruction.astype(np.float64).mean()),
+        kl=float(encodings.kl.astype(np.float64).mean()),
+        kl_per_dimension=encodings.kl_per_dimension.tolist(),
+        active_units=int(encodings.active.sum()),
+        entropy_floor=float(pixel_entropy(data.images).astype(np.float64).mean()) if bernoulli else None,
+        examples=len(data),
+        samples=samples,
+        seed=seed,
+        split="test",
+        dataset=data.name,
+        likelihood=run.config.model.likelihood,
+        weights_digest=run.weights_digest(),
+    )
+
+
+def load_test_data(run: Run) -> ImageDataset:
+    """The test split that a run is measured on.
+
+    Raises:
+        DataError: it isn't there, or isn't the one the run was trained beside.
+    """
+    data = load_dataset(run.config.dataset, "test")
+    expected = run.config.data_digests.get("test")
+    if data.digest != expected:
+        raise DataError(
+            f"data set {data.name}: expected the test images with digest {expected}, found {data.digest}: "
+            f"run {run.name} was made with other data; restore those files or train anew"
+        )
+    return data
+
+
+def evaluate(
+    run: Run, samples: int = 1, seed: int = 0, device: torch.device | str = "cpu", progress: Progress | None = None
+) -> Report:
+    """Measure a run on all its test images and keep the report in it, under its setting.
+
+    With one sample and seed 0 (the reference setting) the encodings are kept too.
+
+    Raises:
+        RunError, DataError: the run or its data can't be used.
+    """
+    data = load_test_data(run)
+    encodings = encode_images(run.load_model(device), data.images, samples, seed, progress)
+    report = report_on(run, encodings, data, samples, seed)
+    if (samples, seed) == (1, 0):
+        run.save_encodings(encodings)
+    run.save_report(report.setting, dataclasses.asdict(report))
+    return report

@@ -1,0 +1,161 @@
+"""The VAE: an encoder to q(z|x), a decoder to the parameters of p(x|z), and the likelihood that reads them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vae.config import ConfigError, ModelConfig
+from vae.likelihood import LIKELIHOODS
+from vae.posterior import Posterior
+
+LOGVAR_RANGE = (-14.0, 4.0)
+MAX_PARAMETERS = 300_000_000
+
+
+def bound_logvar(raw: Tensor) -> Tensor:
+    """``raw`` held smoothly inside `LOGVAR_RANGE`; the identity to within 2% of a nat between -10 and 0.
+
+    NOTE: an unbounded head can overflow ``exp`` on a few unusual images while the training loss looks fine.
+    """
+    low, high = LOGVAR_RANGE
+    bounded: Tensor = low + F.softplus(high - F.softplus(high - raw) - low)
+    return bounded
+
+
+class ResidualBlock(nn.Module):
+    """``x + f(x)``, f two normalised, activated 3x3 convolutions (He et al. 2016, pre-activation)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, width, h, w)`` to the same shape."""
+        out: Tensor = self.conv1(F.silu(self.norm1(x)))
+        out = self.conv2(F.silu(self.norm2(out)))
+        return x + out
+
+
+def _plain_features(config: ModelConfig) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    first, second = config.widths
+    layers = nn.Sequential(nn.Conv2d(config.channels, first, 5), nn.ReLU(), nn.Conv2d(first, second, 3), nn.ReLU())
+    return layers, (second, config.height - 6, config.width - 6)
+
+
+def _residual_features(config: ModelConfig) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    layers: list[nn.Module] = []
+    incoming = config.channels
+    for width in config.widths:
+        layers += [nn.Conv2d(incoming, width, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.SiLU()]
+        layers += [ResidualBlock(width) for _ in range(config.blocks)]
+        incoming = width
+    scale = 2 ** len(config.widths)
+    return nn.Sequential(*layers), (incoming, config.height // scale, config.width // scale)
+
+
+class Encoder(nn.Module):
+    """Images to the mean and log-variance of q(z|x)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        make = _plain_features if config.architecture == "plain" else _residual_features
+        self.features, shape = make(config)
+        size = shape[0] * shape[1] * shape[2]
+        dense = nn.Sequential(nn.Linear(size, config.hidden), nn.SiLU()) if config.hidden else nn.Identity()
+        self.dense = dense
+        self.mean = nn.Linear(config.hidden or size, config.latent)
+        self.logvar = nn.Linear(config.hidden or size, config.latent)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
+        """``(mean, logvar)``, both fp32, logvar smoothly bounded."""
+        features = self.dense(self.features(x).flatten(1))
+        return self.mean(features).float(), bound_logvar(self.logvar(features).float())
+
+
+class Decoder(nn.Module):
+    """Latent points to likelihood parameters (logits), shaped like the image. The mirror of `Encoder`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.architecture == "plain":
+            first, second = config.widths
+            self.shape = (second, config.height - 6, config.width - 6)
+            layers: list[nn.Module] = [nn.ReLU(), nn.ConvTranspose2d(second, first, 3), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(first, config.channels, 5)]
+        else:
+            widths = config.widths[::-1]
+            scale = 2 ** len(widths)
+            self.shape = (widths[0], config.height // scale, config.width // scale)
+            layers = []
+            for width, following in zip(widths, (*widths[1:], config.channels), strict=True):
+                layers += [ResidualBlock(width) for _ in range(config.blocks)]
+                layers += [nn.BatchNorm2d(width), nn.SiLU(), nn.ConvTranspose2d(width, following, 4, stride=2, padding=1)]
+        size = self.shape[0] * self.shape[1] * self.shape[2]
+        self.dense = nn.Sequential(nn.Linear(config.latent, config.hidden), nn.SiLU()) if config.hidden else nn.Identity()
+        self.unflatten = nn.Linear(config.hidden or config.latent, size)
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
+        """Likelihood parameters, fp32."""
+        features = self.unflatten(self.dense(z)).unflatten(1, self.shape)
+        logits: Tensor = self.features(features)
+        return logits.float()
+
+
+class VAE(nn.Module):
+    """An encoder, a decoder and a likelihood, built from one `ModelConfig` (Kingma & Welling 2014)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.likelihood = LIKELIHOODS[config.likelihood]()
+
+    def encode(self, x: Float[Tensor, "batch channels height width"]) -> Posterior:
+        """``q(z|x)`` of images in [0, 1]."""
+        mean, logvar = self.encoder(x)
+        return Posterior(mean, logvar)
+
+    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
+        """The parameters (logits) of ``p(x|z)``; `Likelihood.mean` makes a picture of them."""
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    def parameter_count(self) -> int:
+        """The number of trainable parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def empty_model(config: ModelConfig) -> VAE:
+    """The model of a configuration on the ``meta`` device: every name and shape, no memory.
+
+    Raises:
+        ConfigError: more than `MAX_PARAMETERS` parameters.
+    """
+    with torch.device("meta"):
+        model = VAE(config)
+    count = model.parameter_count()
+    if count > MAX_PARAMETERS:
+        raise ConfigError(f"the model would have {count:,} parameters, at most {MAX_PARAMETERS:,} are allowed: make it smaller")
+    return model
+
+
+def build_model(config: ModelConfig, seed: int) -> VAE:
+    """A new VAE with weights drawn from ``seed``; the caller's random state is left as it was.
+
+    Raises:
+        ConfigError: more than `MAX_PARAMETERS` parameters.
+    """
+    empty_model(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VAE(config)
