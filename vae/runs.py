@@ -462,7 +462,8 @@ class Run:
         if not file.is_file():
             raise RunError(f"{file}: not there: make it with '{mend}'")
         try:
-            with np.load(file, allow_pickle=False) as archive:
+            # NOTE: opened here, because np.load leaves its own file open when it refuses the content.
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
             raise RunError(

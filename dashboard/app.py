@@ -1,0 +1,66 @@
+"""The dashboard's entry: page settings, the choice of the run, navigation. ``streamlit run dashboard/app.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.resources import load_run
+from dashboard.state import current_visit
+from vae import DataError, RunError, list_runs
+
+ICON = Path(__file__).with_name("icon.svg")
+
+
+def main() -> None:
+    """Draw what all pages share, then the page."""
+    st.set_page_config(page_title="Latent Explorer", page_icon=ICON, layout="wide")
+    st.html("<style>.stMainBlockContainer { padding-top: 2.75rem; padding-bottom: 2rem; }</style>")
+    page = st.navigation(
+        [
+            st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
+            st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
+        ]
+    )
+    if _choose_run():
+        page.run()
+
+
+def _choose_run() -> bool:
+    """The run's selector in the sidebar; False (with a sentence that says why) if there is no run to show."""
+    visit = current_visit()
+    if visit is None:
+        st.info("There is no run yet. Train one with `make train`, or `python -m vae train --run NAME`, then reload this page.")
+        return False
+    names = list_runs()
+    if visit.run not in names:
+        visit.notes.append(f"Run {visit.run} is no longer there.")
+        visit.run = names[0] if names else visit.run
+
+    def choose() -> None:
+        visit.run = st.session_state["chosen-run"]
+
+    st.session_state["chosen-run"] = visit.run
+    with st.sidebar:
+        help_text = "One training and its folder under checkpoints/."
+        st.selectbox("Run", names, key="chosen-run", on_change=choose, help=help_text)
+        try:
+            loaded = load_run(visit.run)
+        except (RunError, DataError) as error:
+            loaded, problem = None, str(error)
+    if loaded is None:
+        st.error(f"Run {visit.run} can't be shown. {problem}")
+        return False
+    config = loaded.run.config
+    with st.sidebar:
+        st.caption(
+            f"{config.dataset}, {len(loaded.data):,} test images  \n"
+            f"{config.model.likelihood} likelihood, {config.model.latent} latent dimensions, "
+            f"{int(loaded.encodings.active.sum())} active  \n"
+            f"test −ELBO {-loaded.encodings.elbo.mean():.1f} nats per image (mean, one sample of z; lower is better)"
+        )
+    return True
+
+
+main()

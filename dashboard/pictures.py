@@ -1,0 +1,50 @@
+"""Model images as things that a page shows and offers for download. No Streamlit."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, UInt8
+
+from vae.images import to_png
+
+SHOWN_PIXELS = 224
+
+
+def to_uint8(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "channels height width"]:
+    """A decoded image in [0, 1] as bytes, rounded to the nearest."""
+    return np.asarray(np.rint(np.clip(image, 0.0, 1.0) * 255), dtype=np.uint8)
+
+
+def difference(
+    first: UInt8[np.ndarray, "channels height width"], second: UInt8[np.ndarray, "channels height width"]
+) -> UInt8[np.ndarray, "channels height width"]:
+    """``|first - second|`` of each value: black where they agree."""
+    return np.abs(first.astype(np.int16) - second.astype(np.int16)).astype(np.uint8)
+
+
+def enlarged(image: UInt8[np.ndarray, "channels height width"]) -> bytes:
+    """A PNG of the image, each pixel a square, about `SHOWN_PIXELS` wide."""
+    return to_png(image, scale=max(1, SHOWN_PIXELS // image.shape[-1]))
+
+
+def original_size(image: UInt8[np.ndarray, "channels height width"]) -> bytes:
+    """A PNG of the image, pixel for pixel."""
+    return to_png(image)
+
+
+def point_csv(
+    z: Float32[np.ndarray, " latent"], mean: Float32[np.ndarray, " latent"], logvar: Float32[np.ndarray, " latent"]
+) -> bytes:
+    """The latent point as a table: dimension, value, and the image's posterior mean and standard deviation."""
+    table = pd.DataFrame({"dimension": range(len(z)), "z": z, "posterior_mean": mean, "posterior_std": np.exp(logvar / 2)})
+    return table.to_csv(index=False).encode()
+
+
+def point_npy(z: Float32[np.ndarray, " latent"]) -> bytes:
+    """The latent point as a ``.npy`` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, z, allow_pickle=False)
+    return buffer.getvalue()

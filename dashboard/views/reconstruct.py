@@ -1,0 +1,231 @@
+"""Reconstruct: any picture, step by step into the model's form, and what the model makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import streamlit as st
+
+from dashboard.pictures import difference, enlarged, original_size, point_csv, point_npy, to_uint8
+from dashboard.resources import LoadedRun, Subject, load_run
+from dashboard.state import Visit, current_visit, fit_to_run, write_url
+from vae import generator_for, sample_prior
+from vae.images import Adjustments, ImageError, Invert, Picture, default_adjustments, prepare, read_picture, to_png
+
+SOURCES = {"upload": "Upload a picture", "camera": "Take a photo", "test": "Random test image"}
+INVERT: dict[Invert, str] = {"auto": "automatic", "yes": "yes", "no": "no"}
+TURNS = ("upright", "90° clockwise", "180°", "90° counter-clockwise")
+
+
+def page() -> None:
+    """Draw the page."""
+    visit = current_visit()
+    if visit is None:
+        return
+    loaded = load_run(visit.run)
+    fit_to_run(visit, loaded)
+    write_url(visit, loaded)
+    while visit.notes:
+        st.info(visit.notes.pop(0))
+    st.subheader("Reconstruct a picture")
+    channels, height, width = loaded.data.image_shape
+    colour = "grey" if channels == 1 else "colour"
+    st.markdown(
+        f"The model reads {colour} images of {width} × {height} pixels like those of {loaded.data.name}. "
+        "A picture is brought into that form step by step, and every step can be changed."
+    )
+    source = st.segmented_control(
+        "Where the picture comes from",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        default="upload",
+        required=True,
+        key="source",
+    )
+    pixels = _test_image(loaded, visit) if source == "test" else _outside_image(loaded, source)
+    if pixels is not None:
+        _result(loaded, visit, pixels, _test_row(loaded, visit) if source == "test" else None)
+
+
+# --- where the picture comes from ----------------------------------------------------------------------------------
+
+
+def _test_row(loaded: LoadedRun, visit: Visit) -> int:
+    if "test-row" not in st.session_state or st.session_state["test-row"] >= len(loaded.data):
+        st.session_state["test-row"] = visit.row
+    return int(st.session_state["test-row"])
+
+
+def _test_image(loaded: LoadedRun, visit: Visit) -> np.ndarray:
+    def another() -> None:
+        st.session_state["test-row"] = int(np.random.default_rng().integers(len(loaded.data)))
+
+    row = _test_row(loaded, visit)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Another image", icon=":material/shuffle:", on_click=another)
+        name = loaded.data.class_name(row)
+        st.markdown(f"Test image {row}" + (f", {name}" if name else "") + ": it is in the model's form already.")
+    return np.asarray(loaded.data.images[row])
+
+
+def _outside_image(loaded: LoadedRun, source: str) -> np.ndarray | None:
+    if source == "upload":
+        file = st.file_uploader(
+            "A PNG, JPEG, WebP, BMP or GIF picture, at most 20 MB and 50 megapixels",
+            key="uploaded",
+            help="It is read in memory, never written to disk, and not part of the page's link.",
+        )
+    else:
+        file = st.camera_input("A photo of the object on a plain background", key="photo")
+    if file is None:
+        _how_to_begin(loaded)
+        return None
+    try:
+        data = file.getvalue()
+        with st.spinner("Reading the picture"):
+            picture = _read(hashlib.sha256(data).hexdigest(), data)
+        return _pipeline(loaded, picture)
+    except ImageError as error:
+        st.error(f"{error}")
+        return None
+
+
+def _how_to_begin(loaded: LoadedRun) -> None:
+    names = loaded.data.class_names
+    known = f" The model has seen {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}." if names else ""
+    st.info(f"No picture yet. One object on a plain background works best.{known} A random test image is one click away.")
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _read(digest: str, _data: bytes) -> Picture:
+    del digest  # the cache's key
+    return read_picture(_data)
+
+
+# --- the pipeline --------------------------------------------------------------------------------------------------
+
+
+def _pipeline(loaded: LoadedRun, picture: Picture) -> np.ndarray:
+    shape = loaded.data.image_shape
+    with st.container(border=True):
+        st.markdown("**From the picture to the model's input**")
+        adjustments = _adjustments(shape[0])
+        prepared = prepare(picture, shape, adjustments)
+        for start in range(0, len(prepared.steps), 4):
+            for column, step in zip(st.columns(4), prepared.steps[start : start + 4], strict=False):
+                with column:
+                    number = prepared.steps.index(step) + 1
+                    st.image(
+                        _shown(step.image), caption=f"{number}. {step.name}. {step.note}", alt=f"Step {number}: {step.name}"
+                    )
+    return prepared.pixels
+
+
+def _adjustments(channels: int) -> Adjustments:
+    """The visitor's choices. They belong to the kind of model: a grey one begins with other defaults than a colour one."""
+    first = default_adjustments(channels)
+    prefix = f"adjust-{channels}"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        turns = st.selectbox(
+            "Turn", range(4), index=first.turns, format_func=TURNS.__getitem__, key=f"{prefix}-turns", width=170
+        )
+        invert = st.selectbox(
+            "Invert",
+            list(INVERT),
+            index=list(INVERT).index(first.invert),
+            format_func=INVERT.__getitem__,
+            key=f"{prefix}-invert",
+            help="Automatic: light and dark are swapped where the border is bright.",
+            width=140,
+        )
+        flip = st.checkbox("Mirror", first.flip, key=f"{prefix}-flip")
+        clear = st.checkbox(
+            "Clear the background", first.clear, key=f"{prefix}-clear", help="Make a dark, even background black."
+        )
+        crop = st.checkbox("Crop to content", first.crop, key=f"{prefix}-crop")
+        pad = st.checkbox("Pad", first.pad, key=f"{prefix}-pad", help="Keep the proportions; otherwise the image is stretched.")
+        margin = st.slider("Margin", 0, 50, int(first.margin * 100), format="%d %%", key=f"{prefix}-margin", width=170)
+    return Adjustments(turns, flip, invert, clear, crop, margin / 100, pad)
+
+
+def _shown(image: np.ndarray) -> bytes:
+    """A PNG of a step, small images enlarged with square pixels."""
+    return to_png(image, scale=max(1, 200 // max(image.shape[:2])))
+
+
+# --- what the model makes of it ------------------------------------------------------------------------------------
+
+
+def _result(loaded: LoadedRun, visit: Visit, pixels: np.ndarray, row: int | None) -> None:
+    subject = loaded.subject_from_outside(pixels) if row is None else loaded.subject(row)
+    st.markdown("**What the model makes of it**")
+    choice = st.segmented_control(
+        "Reconstruct from the",
+        ["mean", "sample"],
+        format_func={"mean": "Posterior mean", "sample": "Posterior sample"}.__getitem__,
+        default="mean",
+        required=True,
+        key="reconstruct-as",
+        help="The mean of q(z|x), or a sample of it.",
+    )
+    z, told = _point(loaded, subject, sample=choice == "sample")
+    decoded = to_uint8(loaded.decode(z[None])[0])
+    apart = difference(pixels, decoded)
+    columns = st.columns([1, 1, 1, 1.3])
+    shown = (
+        ("Input", pixels, "what the model reads"),
+        ("Reconstruction", decoded, f"decoded from {told}"),
+        ("|Difference|", apart, f"mean {apart.mean():.1f} of 255"),
+    )
+    for column, (title, image, caption) in zip(columns, shown, strict=False):
+        column.image(enlarged(image), caption=f"{title}: {caption}", width="stretch", alt=title)
+    with columns[3]:
+        _terms(loaded, subject)
+        if st.button("Open in Explore", icon=":material/scatter_plot:", type="primary"):
+            if row is None:
+                visit.show(subject)
+            else:
+                visit.select(row)
+            if choice == "sample":
+                visit.go(z, "posterior")
+            st.switch_page("views/explore.py")
+        _downloads(visit, subject, {"input": pixels, "reconstruction": decoded, "difference": apart}, z)
+
+
+def _point(loaded: LoadedRun, subject: Subject, sample: bool) -> tuple[np.ndarray, str]:
+    if not sample:
+        return subject.mean, "the posterior mean"
+
+    def another() -> None:
+        st.session_state["sample-number"] = st.session_state.get("sample-number", 0) + 1
+
+    st.button("Another sample", on_click=another, icon=":material/casino:")
+    number = st.session_state.get("sample-number", 0)
+    noise = np.asarray(sample_prior(1, loaded.latent, generator_for(number, "view")))[0]
+    return subject.mean + np.exp(subject.logvar / 2) * noise, f"posterior sample {number + 1}"
+
+
+def _terms(loaded: LoadedRun, subject: Subject) -> None:
+    test = -loaded.encodings.elbo
+    value = subject.kl - subject.reconstruction
+    st.metric("−ELBO, nats (one sample of z; lower is better)", f"{value:.1f}")
+    st.markdown(f"= reconstruction **{-subject.reconstruction:.1f}** + KL **{subject.kl:.1f}**")
+    st.caption(
+        f"reconstruction is −log p(x|z) summed over pixels; KL is from q(z|x) to the prior. The test images have "
+        f"{test.mean():.0f} on average, 90 % of them between {np.quantile(test, 0.05):.0f} and {np.quantile(test, 0.95):.0f}."
+    )
+
+
+def _downloads(visit: Visit, subject: Subject, images: dict[str, np.ndarray], z: np.ndarray) -> None:
+    name = f"{visit.run}-{'picture' if subject.row is None else subject.row}"
+    with st.popover("Download", icon=":material/download:"):
+        for title, image in images.items():
+            st.download_button(f"{title} (PNG)", original_size(image), f"{name}-{title}.png", "image/png", on_click="ignore")
+        table = point_csv(z, subject.mean, subject.logvar)
+        st.download_button("latent point (CSV)", table, f"{name}-z.csv", "text/csv", on_click="ignore")
+        st.download_button("latent point (NPY)", point_npy(z), f"{name}-z.npy", on_click="ignore")
+
+
+if __name__ == "__main__":
+    page()
