@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -41,6 +43,21 @@ def point_csv(
     """The latent point as a table: dimension, value, and the image's posterior mean and standard deviation."""
     table = pd.DataFrame({"dimension": range(len(z)), "z": z, "posterior_mean": mean, "posterior_std": np.exp(logvar / 2)})
     return table.to_csv(index=False).encode()
+
+
+def numbers_json(reconstruction: float, kl: float) -> bytes:
+    """The ELBO terms of an image as JSON, with their unit and sample count: ``elbo = reconstruction - kl``."""
+    values = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "unit": "nats", "samples": 1}
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def zip_of(pictures: dict[str, bytes]) -> bytes:
+    """The files, by name, in one zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in pictures.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def point_npy(z: Float32[np.ndarray, " latent"]) -> bytes:

@@ -189,6 +189,7 @@ def _read_part(name: str, part: str) -> tuple[Images, Labels | None, Path]:
             raise DataError(
                 f"{labels_file}: expected {len(images):,} labels for {images_file.name}, found an array of shape {labels.shape}"
             )
+    labels = None if labels is None else labels.astype(np.int64)
     return images[:, None] if images.ndim == 3 else images, labels, images_file
 
 
@@ -232,7 +233,7 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         with _opened(path) as file:
             head = file.read(4)
-            if head[:3] != _IDX_UINT8 or not 1 <= head[3] <= 4:
+            if len(head) < 4 or head[:3] != _IDX_UINT8 or not 1 <= head[3] <= 4:
                 raise DataError(
                     f"{path}: expected an IDX file of unsigned bytes (00 00 08 ..), found it begins with {head.hex(' ')}"
                 )

@@ -1,7 +1,7 @@
 """Any uploaded picture -> a safe, model-shaped array, step by step.
 
-``read_picture`` takes bytes from outside, which may be anything, and gives upright 8-bit RGB or an `ImageError` with a
-sentence for the person. ``prepare`` turns that into what a model reads and keeps every step, with a note on what was done.
+``read_picture`` takes bytes from outside, which may be anything, and gives upright 8-bit RGB or an `ImageError` with
+a sentence for the person. ``prepare`` turns that into what a model reads and keeps every step, with a note on it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ STRANGERS = (
 )
 MODES = {"1": "black and white", "L": "grey", "P": "palette", "RGB": "colour", "CMYK": "CMYK", "I;16": "16-bit grey"}
 MODES |= {"LA": "grey with transparency", "RGBA": "colour with transparency"}
-TURNS = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,8 +62,8 @@ class ImageError(ValueError):
 class Picture:
     """A decoded picture, upright, and what its file was.
 
-    ``pixels`` are RGB, ``uint8 (height, width, 3)``, read-only, at most `WORKING_SIDE` on a side. ``width`` and ``height``
-    are those stored in the file; ``note`` says in plain words what was read and what was changed in reading it.
+    ``pixels`` are RGB, ``uint8 (height, width, 3)``, read-only, at most `WORKING_SIDE` on a side. ``width`` and
+    ``height`` are those stored in the file; ``note`` says in plain words what was read and what was changed by it.
     """
 
     pixels: Colour
@@ -114,7 +113,7 @@ class Adjustments:
 
 @dataclass(frozen=True, eq=False)
 class PipelineStep:
-    """One step of the way: its name, one sentence on what was done, and the ``uint8 (h, w)`` or ``(h, w, 3)`` it gave."""
+    """One step: its name, a sentence on what was done, and the ``uint8 (h, w)`` or ``(h, w, 3)`` it gave, read-only."""
 
     name: str
     note: str
@@ -139,7 +138,7 @@ class _Background:
 
 
 def default_adjustments(channels: int) -> Adjustments:
-    """What to begin with: everything automatic for a grey model; only padding for a colour model, whose data are photos."""
+    """What to begin with: all automatic for a grey model; only padding for a colour model, whose data are photos."""
     return Adjustments() if channels == 1 else Adjustments(invert="no", clear=False, crop=False)
 
 
@@ -156,8 +155,8 @@ def read_picture(data: bytes) -> Picture:
         limit = f"at most 20 MB ({MAX_BYTES:,} bytes) are read"
         raise ImageError(f"The file has {len(data):,} bytes; {limit}: make the picture smaller and upload it again.")
     name = _format(data)
-    # NOTE: Pillow warns about odd metadata, which is of no concern here, and silencing that is not made for threads: hence
-    # the lock. It also means that only one large picture is in memory at a time.
+    # NOTE: Pillow warns about odd metadata, which is of no concern here, and silencing that is not made for threads:
+    # hence the lock. It also means that only one large picture is in memory at a time.
     with _READING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -165,7 +164,7 @@ def read_picture(data: bytes) -> Picture:
         except ImageError:
             raise
         except Image.DecompressionBombError:
-            raise ImageError(f"The {name} picture has far {_too_large()}") from None
+            raise _too_large(name, "far too large") from None
         except Exception as error:  # NOTE: on hostile bytes Pillow raises a dozen unrelated types; all mean the same
             raise ImageError(
                 f"The {name} file is cut or damaged and cannot be decoded: expected a whole picture. Open it in an "
@@ -173,11 +172,9 @@ def read_picture(data: bytes) -> Picture:
             ) from error
 
 
-def _too_large() -> str:
-    return (
-        f"more than {MAX_PIXELS // 10**6} megapixels or a side over {MAX_SIDE:,} pixels, which is the most that is read: "
-        "make it smaller and upload it again."
-    )
+def _too_large(name: str, found: str) -> ImageError:
+    most = f"at most {MAX_PIXELS // 10**6} megapixels and {MAX_SIDE:,} pixels a side are read"
+    return ImageError(f"The {name} picture is {found}; {most}: make it smaller and upload it again.")
 
 
 def _format(data: bytes) -> str:
@@ -202,9 +199,9 @@ def _decode(data: bytes, name: str) -> Picture:
         width, height, mode = image.width, image.height, image.mode
         longer = max(width, height)
         if width * height > MAX_PIXELS or longer > MAX_SIDE:
-            raise ImageError(f"The {name} picture is {width:,} x {height:,} pixels: {_too_large()}")
+            raise _too_large(name, f"{width:,} x {height:,} pixels")
         if name == "JPEG" and longer > WORKING_SIDE:  # decoded at 1/2, 1/4 or 1/8 where that is large enough
-            image.draft(None, tuple(max(1, side * WORKING_SIDE // longer) for side in (width, height)))
+            image.draft(None, (max(1, width * WORKING_SIDE // longer), max(1, height * WORKING_SIDE // longer)))
         image.load()
         pixels, laid_on = _opaque(_reduced(image))
         orientation = _orientation(image)
@@ -212,7 +209,8 @@ def _decode(data: bytes, name: str) -> Picture:
     small = Image.fromarray(pixels)
     scale = WORKING_SIDE / max(small.size)
     if scale < 1:
-        small = small.resize(tuple(max(1, round(side * scale)) for side in small.size), Image.Resampling.HAMMING)
+        size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+        small = small.resize(size, Image.Resampling.HAMMING)
     if orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[orientation])
     pixels = _sealed(np.array(small))
@@ -227,7 +225,7 @@ def _decode(data: bytes, name: str) -> Picture:
 def _reduced(image: Image.Image) -> UInt8[np.ndarray, "height width channels"]:
     """RGB or RGBA, averaged over whole blocks of pixels until the longer side is under twice `WORKING_SIDE`.
 
-    Done a band of rows at a time. Blocks are averaged with their alpha, so hidden colour doesn't leak into visible edges.
+    Done a band of rows at a time. Blocks are averaged with their alpha: hidden colour doesn't leak into visible edges.
     """
     factor = max(1, max(image.size) // WORKING_SIDE)
     across, down = min(factor, image.width), min(factor, image.height)
@@ -264,7 +262,7 @@ def _opaque(image: UInt8[np.ndarray, "height width channels"]) -> tuple[Colour, 
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none that makes sense: a picture is not refused for its metadata."""
+    """The EXIF orientation, or 1 (upright) where none makes sense: a picture is not refused for its metadata."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # NOTE: as in read_picture, the types are many
@@ -314,7 +312,7 @@ def _checked(shape: Shape) -> Shape:
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ImageError(f"Expected a model of grey (1 channel) or RGB images (3 channels), got the shape {shape}.")
     if not all(1 <= side <= WORKING_SIDE for side in shape[1:]):
-        raise ImageError(f"Expected a model's height and width from 1 to {WORKING_SIDE:,} pixels, got the shape {shape}.")
+        raise ImageError(f"Expected a model's height and width from 1 to {WORKING_SIDE:,}, got the shape {shape}.")
     return shape
 
 
@@ -337,7 +335,8 @@ def _recolour(image: Colour, channels: int) -> tuple[np.ndarray, str]:
         return image, f"Left as it is: the model reads colour{', though the picture has none' if colourless else ''}."
     if colourless:
         return image[..., 0].copy(), "Left as it is: the picture is grey."
-    return np.array(Image.fromarray(image).convert("L")), "Made grey, by the eye's weights (30% red, 59% green, 11% blue)."
+    grey = np.array(Image.fromarray(image).convert("L"))
+    return grey, "Made grey, as bright as it looks (30% red, 59% green, 11% blue)."
 
 
 def _invert(image: np.ndarray, invert: Invert) -> tuple[np.ndarray, str]:
@@ -369,10 +368,12 @@ def _content(image: np.ndarray, ground: _Background) -> Bool[np.ndarray, "height
         differs |= (np.abs(values - level) > tolerance)[channels[..., channel]]
     if max(differs.shape) <= 128:
         return differs
-    height, width = differs.shape
+    height, width = image.shape[:2]
     padded = np.pad(differs.astype(np.uint8), 1)
     across = padded[:, :width] + padded[:, 1 : width + 1] + padded[:, 2:]
-    return differs & (across[:height] + across[1 : height + 1] + across[2:] >= 3)  # the pixel itself and two beside it
+    around = across[:height] + across[1 : height + 1] + across[2:]
+    kept: np.ndarray = differs & (around >= 3)  # itself and two beside it
+    return kept
 
 
 def _clear(
@@ -386,7 +387,7 @@ def _clear(
     if float((ground.level + ground.tolerance).max()) >= 128:
         return (
             image,
-            f"Left as it is: the border is too bright or uneven (level {level:.0f} of 255) to be called black.",
+            f"Left as it is: the border is too bright or uneven (level {level:.0f} of 255) to be black.",
         )
     stretched = (image - ground.level.squeeze()) * 255 / (255 - ground.level.squeeze())
     kept = content if image.ndim == 2 else content[..., None]
@@ -445,7 +446,7 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     return resized, f"Resized from {width:,} x {height:,} to {size[1]:,} x {size[0]:,} pixels, with antialiasing."
 
 
-def to_png(image: UInt8[np.ndarray, "..."], scale: int = 1) -> bytes:
+def to_png(image: np.ndarray, scale: int = 1) -> bytes:
     """A PNG file of a ``uint8`` image ``(h, w)``, ``(h, w, 3)``, ``(1, h, w)`` or ``(3, h, w)``, each pixel repeated
     ``scale`` times. Three numbers that end in 3 are always taken as ``(h, w, 3)``.
 
@@ -460,9 +461,9 @@ def to_png(image: UInt8[np.ndarray, "..."], scale: int = 1) -> bytes:
         expected = "uint8 (h, w), (h, w, 3), (1, h, w) or (3, h, w)"
         raise ImageError(f"A PNG is made of {expected}, got {image.dtype} {image.shape}.")
     height, width = array.shape[:2]
-    if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale * scale <= MAX_PIXELS // (height * width):
-        most = f"at most {MAX_PIXELS:,} pixels"
-        raise ImageError(f"scale must be a whole number from 1 that gives {most}, got {scale!r} for {width} x {height}.")
+    most = math.isqrt(MAX_PIXELS // (height * width))
+    if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale <= most:
+        raise ImageError(f"scale must be a whole number from 1 to {most:,} for {width} x {height}, got {scale!r}")
     buffer = BytesIO()
     Image.fromarray(np.ascontiguousarray(array.repeat(scale, axis=0).repeat(scale, axis=1))).save(buffer, "PNG")
     return buffer.getvalue()

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.charts import map_figure
-from dashboard.pictures import difference, enlarged, original_size, point_csv, point_npy, to_uint8
+from dashboard.downloads import offer_downloads
+from dashboard.pictures import difference, enlarged, to_uint8
 from dashboard.resources import LoadedRun, load_run
 from dashboard.state import MAX_ABS_Z, Visit, current_visit, fit_to_run, write_url
 from vae import generator_for, sample_prior
@@ -95,9 +96,8 @@ def selected_row(event: object, count: int) -> int | None:
         row = row[0] if isinstance(row, (list, tuple)) else row
     except (TypeError, KeyError, IndexError):
         return None
-    if isinstance(row, bool) or not isinstance(row, (int, float)) or int(row) != row or not 0 <= row < count:
-        return None
-    return int(row)
+    whole = isinstance(row, int) or (isinstance(row, float) and row.is_integer())  # JavaScript has one kind of number
+    return int(row) if whole and not isinstance(row, bool) and 0 <= row < count else None
 
 
 def _table(loaded: LoadedRun) -> bytes:
@@ -140,7 +140,8 @@ def _inspector(loaded: LoadedRun, visit: Visit) -> None:
     if subject.row is None:
         st.caption("The link in the address bar carries the run and the point; your picture itself is not part of it.")
     _sliders(loaded, visit)
-    _downloads(visit, {"original": subject.pixels, "decoded": decoded, "difference": apart}, loaded)
+    images = {"original": subject.pixels, "decoded": decoded, "difference": apart}
+    offer_downloads(visit.run, subject, point, images)
     write_url(visit, loaded)
 
 
@@ -240,21 +241,6 @@ def _slider(loaded: LoadedRun, visit: Visit, dimension: int) -> None:
         on_change=move,
         help=f"Aggregate posterior: mean {middle:.2f}, standard deviation {std:.2f}.",
     )
-
-
-# --- downloads -----------------------------------------------------------------------------------------------------
-
-
-def _downloads(visit: Visit, images: dict[str, np.ndarray], loaded: LoadedRun) -> None:
-    subject, point = visit.subject(loaded), visit.point(loaded)
-    name = f"{visit.run}-{'upload' if subject.row is None else subject.row}"
-    with st.popover("Download", icon=":material/download:"):
-        for title, image in images.items():
-            png = original_size(image)
-            st.download_button(f"{title} (PNG)", png, f"{name}-{title}.png", "image/png", on_click="ignore")
-        table = point_csv(point, subject.mean, subject.logvar)
-        st.download_button("latent point (CSV)", table, f"{name}-z.csv", "text/csv", on_click="ignore")
-        st.download_button("latent point (NPY)", point_npy(point), f"{name}-z.npy", on_click="ignore")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ import hashlib
 import numpy as np
 import streamlit as st
 
-from dashboard.pictures import difference, enlarged, original_size, point_csv, point_npy, to_uint8
+from dashboard.downloads import offer_downloads
+from dashboard.pictures import difference, enlarged, to_uint8
 from dashboard.resources import LoadedRun, Subject, load_run
 from dashboard.state import Visit, current_visit, fit_to_run, write_url
 from vae import generator_for, sample_prior
-from vae.images import Adjustments, ImageError, Invert, Picture, default_adjustments, prepare, read_picture, to_png
+from vae.images import Adjustments, ImageError, Invert, Picture, Prepared, default_adjustments, prepare, read_picture, to_png
 
 SOURCES = {"upload": "Upload a picture", "camera": "Take a photo", "test": "Random test image"}
 INVERT: dict[Invert, str] = {"auto": "automatic", "yes": "yes", "no": "no"}
@@ -43,9 +44,14 @@ def page() -> None:
         required=True,
         key="source",
     )
-    pixels = _test_image(loaded, visit) if source == "test" else _outside_image(loaded, source)
-    if pixels is not None:
-        _result(loaded, visit, pixels, _test_row(loaded, visit) if source == "test" else None)
+    if source == "test":
+        row = _test_image(loaded, visit)
+        _result(loaded, visit, loaded.subject(row), {})
+    else:
+        prepared = _outside_image(loaded, source)
+        if prepared is not None:
+            steps = {f"{number} {step.name}": to_png(step.image) for number, step in enumerate(prepared.steps, 1)}
+            _result(loaded, visit, loaded.subject_from_outside(prepared.pixels), steps)
 
 
 # --- where the picture comes from ----------------------------------------------------------------------------------
@@ -57,7 +63,7 @@ def _test_row(loaded: LoadedRun, visit: Visit) -> int:
     return int(st.session_state["test-row"])
 
 
-def _test_image(loaded: LoadedRun, visit: Visit) -> np.ndarray:
+def _test_image(loaded: LoadedRun, visit: Visit) -> int:
     def another() -> None:
         st.session_state["test-row"] = int(np.random.default_rng().integers(len(loaded.data)))
 
@@ -66,10 +72,10 @@ def _test_image(loaded: LoadedRun, visit: Visit) -> np.ndarray:
         st.button("Another image", icon=":material/shuffle:", on_click=another)
         name = loaded.data.class_name(row)
         st.markdown(f"Test image {row}" + (f", {name}" if name else "") + ": it is in the model's form already.")
-    return np.asarray(loaded.data.images[row])
+    return row
 
 
-def _outside_image(loaded: LoadedRun, source: str) -> np.ndarray | None:
+def _outside_image(loaded: LoadedRun, source: str) -> Prepared | None:
     if source == "upload":
         file = st.file_uploader(
             "A PNG, JPEG, WebP, BMP or GIF picture, at most 20 MB and 50 megapixels",
@@ -106,7 +112,7 @@ def _read(digest: str, _data: bytes) -> Picture:
 # --- the pipeline --------------------------------------------------------------------------------------------------
 
 
-def _pipeline(loaded: LoadedRun, picture: Picture) -> np.ndarray:
+def _pipeline(loaded: LoadedRun, picture: Picture) -> Prepared:
     shape = loaded.data.image_shape
     with st.container(border=True):
         st.markdown("**From the picture to the model's input**")
@@ -119,7 +125,7 @@ def _pipeline(loaded: LoadedRun, picture: Picture) -> np.ndarray:
                     st.image(
                         _shown(step.image), caption=f"{number}. {step.name}. {step.note}", alt=f"Step {number}: {step.name}"
                     )
-    return prepared.pixels
+    return prepared
 
 
 def _adjustments(channels: int) -> Adjustments:
@@ -157,8 +163,8 @@ def _shown(image: np.ndarray) -> bytes:
 # --- what the model makes of it ------------------------------------------------------------------------------------
 
 
-def _result(loaded: LoadedRun, visit: Visit, pixels: np.ndarray, row: int | None) -> None:
-    subject = loaded.subject_from_outside(pixels) if row is None else loaded.subject(row)
+def _result(loaded: LoadedRun, visit: Visit, subject: Subject, steps: dict[str, bytes]) -> None:
+    pixels = subject.pixels
     st.markdown("**What the model makes of it**")
     choice = st.segmented_control(
         "Reconstruct from the",
@@ -183,14 +189,14 @@ def _result(loaded: LoadedRun, visit: Visit, pixels: np.ndarray, row: int | None
     with columns[3]:
         _terms(loaded, subject)
         if st.button("Open in Explore", icon=":material/scatter_plot:", type="primary"):
-            if row is None:
+            if subject.row is None:
                 visit.show(subject)
             else:
-                visit.select(row)
+                visit.select(subject.row)
             if choice == "sample":
                 visit.go(z, "posterior")
             st.switch_page("views/explore.py")
-        _downloads(visit, subject, {"input": pixels, "reconstruction": decoded, "difference": apart}, z)
+        offer_downloads(visit.run, subject, z, {"input": pixels, "reconstruction": decoded, "difference": apart}, steps)
 
 
 def _point(loaded: LoadedRun, subject: Subject, sample: bool) -> tuple[np.ndarray, str]:
@@ -215,16 +221,6 @@ def _terms(loaded: LoadedRun, subject: Subject) -> None:
         f"reconstruction is −log p(x|z) summed over pixels; KL is from q(z|x) to the prior. The test images have "
         f"{test.mean():.0f} on average, 90 % of them between {np.quantile(test, 0.05):.0f} and {np.quantile(test, 0.95):.0f}."
     )
-
-
-def _downloads(visit: Visit, subject: Subject, images: dict[str, np.ndarray], z: np.ndarray) -> None:
-    name = f"{visit.run}-{'picture' if subject.row is None else subject.row}"
-    with st.popover("Download", icon=":material/download:"):
-        for title, image in images.items():
-            st.download_button(f"{title} (PNG)", original_size(image), f"{name}-{title}.png", "image/png", on_click="ignore")
-        table = point_csv(z, subject.mean, subject.logvar)
-        st.download_button("latent point (CSV)", table, f"{name}-z.csv", "text/csv", on_click="ignore")
-        st.download_button("latent point (NPY)", point_npy(z), f"{name}-z.npy", on_click="ignore")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
 def find_browser() -> str | None:
     """The Chromium or Chrome of this machine."""
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return found or (str(MAC) if MAC.exists() else None)
 
 
 @pytest.fixture(scope="session")

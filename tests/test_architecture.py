@@ -1,0 +1,215 @@
+"""The shape of the house: which way imports run, what is public, and what must never be used."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import pkgutil
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import dashboard
+import vae
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*(ROOT / "vae").rglob("*.py"), *(ROOT / "dashboard").rglob("*.py")])
+
+ALLOWED: dict[str, set[str]] = {
+    **{
+        name: set()
+        for name in ("config", "posterior", "likelihood", "data", "device", "encodings", "images", "projection", "files")
+    },
+    "model": {"config", "posterior", "likelihood"},
+    "objective": {"posterior", "likelihood"},
+    "latent": {"model"},
+    "runs": {"config", "model", "encodings", "files"},
+    "train": {"config", "model", "objective", "data", "device", "encodings"},
+    "evaluate": {"runs", "data", "objective", "likelihood", "model", "device", "encodings"},
+    "fit": {"train", "runs", "evaluate", "projection", "latent", "config", "data", "device", "model"},
+}
+OURS = {path.stem for path in (ROOT / "vae").glob("*.py")}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"__init__", "__main__"}))
+def test_imports_run_downward(name: str) -> None:
+    found = {module.split(".")[1] for module in imported(ROOT / "vae" / f"{name}.py") if module.startswith("vae.")}
+    assert found & OURS <= ALLOWED[name]
+
+
+def test_the_package_knows_nothing_of_the_dashboard() -> None:
+    for path in (ROOT / "vae").rglob("*.py"):
+        assert not {module.split(".")[0] for module in imported(path)} & {"dashboard", "streamlit"}, path
+
+
+def test_views_know_neither_torch_nor_each_other() -> None:
+    for path in (ROOT / "dashboard").rglob("*.py"):
+        found = imported(path)
+        assert "torch" not in {module.split(".")[0] for module in found}, path
+        if path.parent.name == "views":
+            assert not {module for module in found if module.startswith("dashboard.views")}, path
+    for name in ("charts", "pictures"):
+        assert "streamlit" not in imported(ROOT / "dashboard" / f"{name}.py")
+
+
+LAZY = """
+import sys, threading
+before = threading.active_count()
+import {module}
+assert threading.active_count() == before, threading.enumerate()
+heavy = {{"umap", "numba", "sklearn", {extra}}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("vae", '"streamlit"'), ("dashboard.views.explore", ""), ("dashboard.__main__", "")]
+)
+def test_importing_does_no_work(module: str, extra: str) -> None:
+    subprocess.run([sys.executable, "-c", LAZY.format(module=module, extra=extra)], check=True, cwd=ROOT)
+
+
+OPENED = """
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("dashboard/app.py", default_timeout=60).run()
+assert not app.exception and app.slider
+heavy = {"umap", "numba"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_opening_the_dashboard_imports_neither_umap_nor_numba() -> None:
+    subprocess.run([sys.executable, "-c", OPENED], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def test_public_names() -> None:
+    assert vae.__all__ == sorted(vae.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
+    for name in vae.__all__:
+        assert getattr(vae, name) is not None
+    here = {"VAE", "Posterior", "ModelConfig", "TrainConfig", "PRESETS", "elbo", "load_dataset", "open_run", "fit", "train"}
+    assert here | {"decode_images", "encode_images", "evaluate", "traverse", "interpolate", "fit_umap", "place"} <= set(
+        vae.__all__
+    )
+
+
+def modules() -> list[str]:
+    found = []
+    for package in (vae, dashboard):
+        found += [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return [name for name in found if name != "dashboard.app"]  # importing the entry draws a page
+
+
+@pytest.mark.parametrize("name", modules())
+def test_everything_public_has_a_docstring(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__ or not Path(str(module.__file__)).read_text().strip(), name
+    for label, thing in vars(module).items():
+        if label.startswith("_") or getattr(thing, "__module__", None) != name:
+            continue
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert inspect.getdoc(thing), f"{name}.{label}"
+        if inspect.isclass(thing):
+            for attribute, value in vars(thing).items():
+                if not attribute.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    assert inspect.getdoc(getattr(thing, attribute)), f"{name}.{label}.{attribute}"
+
+
+def test_nothing_from_outside_is_executed() -> None:
+    for path in SOURCES:
+        tree = ast.parse(path.read_text("utf-8"))
+        assert not imported(path) & {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {"eval", "exec", "torch.load", "os.system", "pickle.load"}, f"{path}:{node.lineno}"
+                for keyword in node.keywords:
+                    risky = keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+                    assert not risky, f"{path}:{node.lineno}"
+
+
+def test_the_global_random_stream_is_seeded_in_one_place() -> None:
+    found = {path.name for path in SOURCES if "manual_seed" in path.read_text("utf-8")}
+    assert found == {"model.py", "device.py"}
+    assert "with torch.random.fork_rng" in (ROOT / "vae" / "model.py").read_text("utf-8")
+
+
+# --- the server ----------------------------------------------------------------------------------------------------
+
+
+def test_the_configuration_is_the_safe_one() -> None:
+    config = tomllib.loads((ROOT / "dashboard" / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["server"]["showEmailPrompt"] is False
+    assert config["server"]["maxUploadSize"] == 20
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+
+
+def listening_addresses(port: int) -> set[str]:
+    """The addresses on which any process of this Linux machine listens at ``port``, in the kernel's hexadecimal."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            address, _, number = fields[1].rpartition(":")
+            if fields[3] == "0A" and int(number, 16) == port:
+                found.add(address)
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's table of sockets")
+def test_started_from_anywhere_it_listens_on_this_machine_only(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py")]
+    command += [f"--server.port={port}", "--server.headless=true"]
+    environment = os.environ | {"HOME": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            while not (found := listening_addresses(port)):
+                assert server.poll() is None
+        finally:
+            server.terminate()
+    assert found == {"0100007F"}
+
+
+def test_a_busy_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from dashboard.__main__ import main
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 2
+    assert f"port {port} of 127.0.0.1 can't be used" in capsys.readouterr().err
+    assert main(["--port", "99999"]) == 2
+    assert "a port is a number from 1 to 65535, got 99999" in capsys.readouterr().err
+
+
+def test_make_has_its_targets() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("app", "test", "train", "bench", "soak", "help"):
+        assert f"make {target} " in listed

@@ -1,0 +1,74 @@
+"""Nothing assumes 28 x 28, one channel, ten classes or labels: an unlabelled set of 3 x 32 x 32 goes through everything."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from vae import decode_images, encode_images, load_dataset, load_test_data, open_run
+from vae.__main__ import main
+from vae.data import DATA_VARIABLE
+from vae.runs import CHECKPOINTS_VARIABLE
+
+APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+TINY = ["--latent", "4", "--widths", "4", "6", "--hidden", "8", "--epochs", "1", "--batch-size", "16", "--device", "cpu"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_idx: Callable[[Path, np.ndarray], None]) -> Iterator[None]:
+    """A run called ``photos`` of unlabelled colour images, the only one there is."""
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(tmp_path / "checkpoints"))
+    (tmp_path / "data" / "photos").mkdir(parents=True)
+    (tmp_path / "checkpoints").mkdir()
+    random = np.random.default_rng(0)
+    for part, count in (("train", 48), ("test", 20)):
+        colours = random.integers(0, 256, (count, 3, 1, 1))
+        images = np.clip(colours + random.integers(-20, 20, (count, 3, 32, 32)), 0, 255).astype(np.uint8)
+        write_idx(tmp_path / "data" / "photos" / f"{part}-images-idx4-ubyte.gz", images)
+    assert main(["train", "--run", "photos", "--dataset", "photos", *TINY]) == 0
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def test_from_files_to_a_run_a_map_and_pictures(photos: None, capsys: pytest.CaptureFixture[str]) -> None:
+    run = open_run("photos")
+    data, encodings = load_test_data(run), run.load_encodings()
+    assert data.labels is None
+    assert run.config.model.image_shape == (3, 32, 32)
+    assert encodings.mean.shape == (20, 4)
+    assert decode_images(run.load_model(), encodings.mean).shape == (20, 3, 32, 32)
+    assert encode_images(run.load_model(), load_dataset("photos", "train").images).mean.shape == (44, 4)
+    assert main(["evaluate", "photos", "--samples", "2"]) == 0
+    assert main(["map", "photos", "--neighbors", "5"]) == 0
+    assert len(run.list_maps()) == 2
+
+
+def test_the_dashboard_shows_it(photos: None) -> None:
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not app.exception
+    assert any("20 of 20 test images" in element.value for element in app.markdown)
+    assert any("test image 0" in element.value for element in app.markdown)
+    next(toggle for toggle in app.toggle if "inactive" in toggle.label).set_value(True).run()
+    app.slider[0].set_value(1.0).run()
+    assert not app.exception
+    assert any("a point you moved to" in element.value for element in app.markdown)
+
+
+def test_an_upload_is_read_in_colour(photos: None) -> None:
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app.switch_page("views/reconstruct.py").run()
+    buffer = io.BytesIO()
+    Image.new("RGB", (50, 40), (200, 30, 60)).save(buffer, "PNG")
+    app.file_uploader[0].set_value(("red.png", buffer.getvalue(), "image/png")).run()
+    assert not app.exception
+    assert any("The model reads colour images of 32 × 32 pixels" in element.value for element in app.markdown)
+    assert len(app.metric) == 1

@@ -1,0 +1,133 @@
+"""The command line: what it prints, and one line with status 2 for whatever is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vae import MapConfig, ModelConfig, Run, TrainConfig, list_runs
+from vae.__main__ import COMMANDS, main
+
+TINY = ["--dataset", "tiny", "--latent", "3", "--widths", "4", "--hidden", "8", "--epochs", "1", "--batch-size", "16"]
+
+
+def test_train_evaluate_and_map(workspace: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--preset", "fast", "--run", "try", *TINY]) == 0
+    printed = capsys.readouterr()
+    assert "epoch   1  -ELBO train" in printed.err
+    assert "means over 24 images, 1 sample(s) of z, nats per image, bernoulli likelihood" in printed.out
+    assert "-ELBO (lower is better)" in printed.out
+    assert main(["evaluate", "try", "--samples", "2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    needed = {
+        "elbo",
+        "reconstruction",
+        "kl",
+        "kl_per_dimension",
+        "active_units",
+        "entropy_floor",
+        "examples",
+        "samples",
+        "unit",
+    }
+    assert needed <= set(report)
+    assert (report["examples"], report["samples"], report["unit"]) == (24, 2, "nats per image")
+    assert report["elbo"] < 0
+    assert main(["map", "try", "--method", "pca"]) == 0
+    assert "pca map of 24 test images kept in" in capsys.readouterr().out
+
+
+def test_a_run_may_be_a_path(tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = tiny_run.path.rename(tmp_path / "Elsewhere")
+    assert main(["evaluate", str(elsewhere)]) == 0
+    assert "entropy floor of -ELBO" in capsys.readouterr().out
+
+
+def test_resume_of_a_finished_run_gives_the_same_weights(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tiny_run.weights_digest()
+    assert main(["train", "--run", "tiny-run", "--resume"]) == 0
+    assert tiny_run.weights_digest() == before
+    assert main(["train", "--preset", "fast", "--run", "tiny-run", "--resume", "--epochs", "2", "--dataset", "tiny"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["fly"], "expected one of the commands train, evaluate, map, got 'fly'"),
+        (["train"], "--run"),
+        (["train", "--run", "x", "--epochs", "0"], "epochs must be a whole number from 1"),
+        (["train", "--run", "x", "--epochs", "ten"], "--epochs: invalid literal"),
+        (["train", "--run", "x", "--preset", "slow"], "preset"),
+        (["train", "--run", "x", "--learning-rate", "nan"], "learning_rate must be from"),
+        (["train", "--run", "x", "--height", "8"], "Unrecognized options: --height"),
+        (
+            ["train", "--run", "x", "--dataset", "tiny", "--device", "abacus"],
+            "device must be auto or one that this machine has",
+        ),
+        (["train", "--run", "x", "--dataset", "gone"], "data sets found under .*: tiny"),
+        (["train", "--run", "x", "--dataset", "../tiny"], "a data set is named by"),
+        (["train", "--run", "../x", "--dataset", "tiny"], "a run is named by"),
+        (["train", "--run", "x", "--dataset", "tiny", "--widths", "4", "4", "4", "4"], "height must be divisible by 16"),
+        (["train", "--run", "gone", "--resume"], "no run there"),
+        (["evaluate"], "RUN|STR"),
+        (["evaluate", "gone"], "no run there"),
+        (["evaluate", "../../etc"], "no run there|is named by"),
+        (["evaluate", "tiny-run", "--samples", "0"], "--samples must be from 1"),
+        (["evaluate", "tiny-run", "--seed", "-1"], "--seed must be from 0"),
+        (["map", "tiny-run", "--neighbors", "1"], "neighbors must be"),
+        (["map", "tiny-run", "--neighbors", "100"], "needs more than 100 points, got 24"),
+        (["train", "--run", "tiny-run", *TINY], "a run of that name exists"),
+        (["train", "--run", "tiny-run", "--resume", "--epochs", "9"], "its epochs is 2, not 9; start a new run to change it"),
+        (["train", "--run", "tiny-run", "--resume", "--preset", "notes"], "its preset is 'fast', not 'notes'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    tiny_run: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    import re
+
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if "..." not in line]
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("error: ")
+    assert re.search(reason, lines[0]), lines[0]
+    assert list_runs() == ["tiny-run"]
+
+
+def test_the_real_process_ends_with_status_2_and_no_traceback(workspace: object) -> None:
+    command = [sys.executable, "-m", "vae", "evaluate", "gone"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ.copy(), check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = main([*command, "--help"])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert status == 0
+    assert "usage: python -m vae" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "kinds"), [("train", (ModelConfig, TrainConfig)), ("map", (MapConfig,))])
+def test_every_field_of_a_configuration_is_an_option(
+    command: str, kinds: tuple[type, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    printed = capsys.readouterr().out
+    for kind in kinds:
+        for field in dataclasses.fields(kind):
+            shown = f"--{field.name.replace('_', '-')} " in printed or f"--{field.name.replace('_', '-')}," in printed
+            assert shown == (field.name not in ("channels", "height", "width")), field.name

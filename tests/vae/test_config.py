@@ -1,0 +1,92 @@
+"""Configurations: every field is checked when it is made, and survives JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
+
+WRONG: list[tuple[type, str, Any]] = [
+    *[
+        (ModelConfig, name, value)
+        for name in ("channels", "height", "width", "latent")
+        for value in (0, -1, 1.5, "28", True, 10**9)
+    ],
+    *[(ModelConfig, name, value) for name in ("blocks", "hidden") for value in (-1, 2.0, None, 10**6)],
+    *[(ModelConfig, "widths", value) for value in ((), (0,), (8, -1), [8], 8, (8.0,), (True,), (4,) * 7, (5000,))],
+    *[(ModelConfig, name, "other") for name in ("architecture", "likelihood")],
+    *[(TrainConfig, name, value) for name in ("epochs", "batch_size") for value in (0, -3, 1.0, "ten", 10**9)],
+    *[(TrainConfig, "learning_rate", value) for value in (0, -1e-3, math.nan, math.inf, "fast", True, 100.0)],
+    *[(TrainConfig, "weight_decay", value) for value in (-1e-9, math.nan, 11.0)],
+    *[(TrainConfig, "seed", value) for value in (-1, 2**32, 0.5)],
+    *[(TrainConfig, name, "other") for name in ("schedule", "precision")],
+    (TrainConfig, "channels_last", 1),
+    *[(MapConfig, "neighbors", value) for value in (1, 201, 15.0)],
+    *[(MapConfig, "min_dist", value) for value in (-0.1, 1.0, math.nan)],
+    (MapConfig, "method", "tarot"),
+    (MapConfig, "seed", -1),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), WRONG)
+def test_a_field_out_of_range_is_named(kind: Any, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=field):
+        kind(**{field: value})
+
+
+def test_no_field_is_unchecked() -> None:
+    for kind in (ModelConfig, TrainConfig, MapConfig):
+        assert {field.name for field in dataclasses.fields(kind)} == {name for owner, name, _ in WRONG if owner is kind}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"height": 30}, "height must be divisible by 4 .* got 30: resize or pad"),
+        ({"width": 30}, "width must be divisible by 4 .* got 30: resize or pad"),
+        ({"hidden": 0}, "hidden must be at least 1"),
+        ({"architecture": "plain", "blocks": 0, "hidden": 0, "widths": (4, 4, 4)}, "the plain architecture has two widths"),
+        ({"architecture": "plain", "hidden": 0}, "neither blocks nor hidden"),
+    ],
+)
+def test_an_architecture_that_does_not_fit_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        ModelConfig(**fields)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_survive_json(name: str) -> None:
+    preset = PRESETS[name]  # type: ignore[index]
+    for config in (preset.model, preset.train):
+        assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_unknown_and_missing_fields_are_refused() -> None:
+    values = to_json(MapConfig())
+    with pytest.raises(ConfigError, match="MapConfig needs exactly the fields"):
+        from_json(MapConfig, values | {"extra": 1})
+    with pytest.raises(ConfigError, match="MapConfig needs exactly the fields"):
+        from_json(MapConfig, {"seed": 0})
+    with pytest.raises(ConfigError, match="needs exactly the fields .* got list"):
+        from_json(MapConfig, [])  # type: ignore[arg-type]
+
+
+def test_values_from_json_are_checked_too() -> None:
+    with pytest.raises(ConfigError, match="latent"):
+        from_json(ModelConfig, to_json(ModelConfig()) | {"latent": 10**7})
+
+
+def test_configurations_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epochs = 3  # type: ignore[misc]
+
+
+def test_a_preset_takes_the_shape_of_the_images() -> None:
+    assert PRESETS["fast"].model_for((3, 32, 40)).image_shape == (3, 32, 40)
+    with pytest.raises(ConfigError, match="width must be divisible"):
+        PRESETS["fast"].model_for((3, 32, 33))

@@ -1,0 +1,82 @@
+"""The VAE: its sizes, its shapes, and that layout, batch and seed change nothing they shouldn't."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vae import PRESETS, VAE, ConfigError, ModelConfig, build_model
+from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, bound_logvar, empty_model
+
+PLAIN = ModelConfig(height=16, width=20, latent=5, architecture="plain", widths=(4, 6), blocks=0, hidden=0)
+RESIDUAL = ModelConfig(channels=3, height=16, width=24, latent=5, widths=(4, 6, 8), blocks=2, hidden=10)
+
+
+def test_the_notes_model_has_its_number_of_parameters() -> None:
+    assert VAE(PRESETS["notes"].model).parameter_count() == 5_997_825
+
+
+def test_the_notes_layers_have_no_padding_and_no_stride() -> None:
+    model = VAE(PRESETS["notes"].model)
+    assert tuple(model.encoder.features(torch.zeros(1, 1, 28, 28)).shape) == (1, 64, 22, 22)
+    assert model.decoder.shape == (64, 22, 22)
+
+
+@pytest.mark.parametrize("config", [PLAIN, RESIDUAL, PRESETS["fast"].model, PRESETS["large"].model])
+def test_shapes(config: ModelConfig) -> None:
+    model = build_model(config, 0).eval()
+    x = torch.rand(3, *config.image_shape)
+    posterior = model.encode(x)
+    assert posterior.mean.shape == posterior.logvar.shape == (3, config.latent)
+    assert model.decode(posterior.mean).shape == x.shape
+
+
+def test_logvar_is_bounded_smoothly_and_left_alone_in_between() -> None:
+    raw = torch.tensor([-1e6, -10.0, -5.0, 0.0, 3.0, 1e6], dtype=torch.float64)
+    bounded = bound_logvar(raw)
+    assert float(bounded.min()) >= LOGVAR_RANGE[0] - 1e-6
+    assert float(bounded.max()) <= LOGVAR_RANGE[1] + 1e-6
+    torch.testing.assert_close(bounded[1:4], raw[1:4], atol=0.02, rtol=0)
+    steps = bound_logvar(torch.linspace(-30, 30, 500, dtype=torch.float64)).diff()
+    assert bool((steps > 0).all())
+
+
+def test_extreme_images_give_finite_posteriors() -> None:
+    posterior = build_model(PLAIN, 0).requires_grad_(False).encode(torch.full((1, *PLAIN.image_shape), 1e8))
+    assert torch.isfinite(posterior.logvar).all()
+    assert float(posterior.logvar.max()) <= LOGVAR_RANGE[1] + 1e-6
+
+
+@pytest.mark.parametrize("config", [PLAIN, RESIDUAL])
+def test_channels_last_computes_the_same(config: ModelConfig) -> None:
+    model = build_model(config, 0).eval()
+    x = torch.rand(4, *config.image_shape)
+    plain = model.decode(model.encode(x).mean)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    other = model.decode(model.encode(x.contiguous(memory_format=torch.channels_last)).mean)
+    torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_is_encoded_alike_alone_and_in_a_batch() -> None:
+    model = build_model(RESIDUAL, 0).eval()
+    x = torch.rand(6, *RESIDUAL.image_shape)
+    torch.testing.assert_close(model.encode(x[2:3]).mean, model.encode(x).mean[2:3], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_a_function_of_the_seed_and_the_callers_stream_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second, third = build_model(RESIDUAL, 1), build_model(RESIDUAL, 1), build_model(RESIDUAL, 2)
+    assert torch.equal(torch.rand(3), expected)
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
+    other = [torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True)]
+    assert all(same)
+    assert not all(other)
+
+
+def test_a_huge_model_is_refused_before_it_takes_memory() -> None:
+    config = ModelConfig(height=1024, width=1024, widths=(1024, 1024), hidden=4096)
+    with pytest.raises(ConfigError, match=f"at most {MAX_PARAMETERS:,} are allowed: make it smaller"):
+        build_model(config, 0)
+    assert all(parameter.is_meta for parameter in empty_model(PLAIN).parameters())

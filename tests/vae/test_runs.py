@@ -1,0 +1,281 @@
+"""A run's folder: whole files or none, and a sentence for every file that is cut, foreign or of another time."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vae import MapConfig, ModelConfig, Run, RunError, Status, build_model, list_runs, open_run
+from vae.files import write_atomic
+from vae.runs import create_run, lock_run, run_path
+
+READERS: dict[str, Callable[[Run], object]] = {
+    "config.json": lambda run: open_run(run.name),
+    "weights.safetensors": lambda run: run.load_model(),
+    "state/state.safetensors": lambda run: run.load_state(),
+    "encodings.npz": lambda run: run.load_encodings(),
+    "maps": lambda run: run.load_map(MapConfig()),
+    "evaluation.json": lambda run: run.reports(),
+}
+
+
+def file_of(run: Run, name: str) -> Path:
+    return next((run.path / "maps").glob("*.npz")) if name == "maps" else run.path / name
+
+
+# --- the folder ----------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_holds_what_it_should(tiny_run: Run) -> None:
+    found = {str(path.relative_to(tiny_run.path)) for path in tiny_run.path.rglob("*") if path.is_file()}
+    expected = {"config.json", "weights.safetensors", "metrics.jsonl", "status.json", "state/state.safetensors"}
+    expected |= {"encodings.npz", "evaluation.json", "train.log", ".lock"}
+    expected |= {"previews/epoch-00001.npz", "previews/epoch-00002.npz"}
+    maps = {name for name in found if name.startswith("maps/")}
+    assert found - maps == expected
+    assert len(maps) == 1
+    status = tiny_run.status()
+    assert status is not None
+    assert (status.state, status.epoch, status.epochs, status.error) == ("finished", 2, 2, None)
+    assert [line["epoch"] for line in tiny_run.metrics()] == [1, 2]
+
+
+def test_a_run_says_how_it_was_made(tiny_run: Run) -> None:
+    values = json.loads((tiny_run.path / "config.json").read_text())
+    assert values["format"] == 1
+    assert values["dataset"] == "tiny"
+    assert set(values["data_digests"]) == {"train", "validation", "test"}
+    assert values["versions"]["torch"] == torch.__version__
+
+
+def test_the_weights_that_serve_are_those_of_the_best_epoch(tiny_run: Run) -> None:
+    model, stored = tiny_run.load_model(), safetensors.torch.load_file(tiny_run.path / "weights.safetensors")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[name])
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "A", "../x", "/x", "x/y", ".x", "x" * 65, "ä", "x\n"])
+def test_a_name_is_no_path(workspace: object, name: str) -> None:
+    with pytest.raises(RunError, match="a run is named by lower-case letters"):
+        run_path(name)
+
+
+def test_only_folders_with_a_configuration_are_runs(tiny_run: Run) -> None:
+    (tiny_run.path.parent / "empty").mkdir()
+    (tiny_run.path.parent / "Odd").mkdir()
+    (tiny_run.path.parent / "Odd" / "config.json").write_text("{}")
+    assert list_runs() == ["tiny-run"]
+    with pytest.raises(RunError, match=r"empty: no run there \(no config.json\). Runs under .*: tiny-run"):
+        open_run("empty")
+
+
+def test_a_name_is_taken_once(tiny_run: Run) -> None:
+    with pytest.raises(RunError, match="a run of that name exists: choose another name, or continue it with --resume"):
+        create_run("tiny-run", tiny_run.config)
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+@pytest.mark.parametrize("damage", [b"", b"rubbish", b"\x00" * 64, None])
+def test_a_damaged_file_is_named_and_other_runs_stay_usable(tiny_run: Run, name: str, damage: bytes | None) -> None:
+    other = create_run("other", tiny_run.config)
+    file = file_of(tiny_run, name)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    with pytest.raises(RunError, match=file.name):
+        READERS[name](tiny_run)
+    assert open_run("other") == other
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(name=st.sampled_from(sorted(READERS)), place=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
+def test_any_flipped_byte_gives_a_sentence_or_a_value(tiny_run: Run, name: str, place: int, flip: int, cut: bool) -> None:
+    file = file_of(tiny_run, name)
+    before = file.read_bytes()
+    content = bytearray(before)
+    place %= len(content)
+    content[place] ^= flip
+    file.write_bytes(bytes(content[:place] if cut else content))
+    try:
+        READERS[name](tiny_run)
+    except RunError as error:
+        assert str(tiny_run.path) in str(error) or "map" in str(error)
+    finally:
+        file.write_bytes(before)
+
+
+@pytest.mark.parametrize(("field", "value"), [("format", 2), ("format", None), ("model", {}), ("train", []), ("versions", 3)])
+def test_a_configuration_of_another_time_is_refused(tiny_run: Run, field: str, value: object) -> None:
+    file = tiny_run.path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(RunError, match="config.json: expected"):
+        open_run("tiny-run")
+
+
+def test_a_configured_size_is_checked_before_anything_is_made(tiny_run: Run) -> None:
+    file = tiny_run.path / "config.json"
+    values = json.loads(file.read_text())
+    values["model"] |= {"height": 1024, "width": 1024, "widths": [1024], "hidden": 4096, "latent": 1024}
+    file.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"config.json: the model would have [\d,]+ parameters"):
+        open_run("tiny-run").load_model()
+
+
+def test_weights_of_another_model_are_refused(tiny_run: Run) -> None:
+    other = build_model(ModelConfig(height=8, width=8, latent=4, widths=(4,), blocks=1, hidden=8), 0)
+    tiny_run.save_weights(other)
+    with pytest.raises(
+        RunError, match="expected the weights of the model in config.json, .* doesn't fit: it is another model's"
+    ):
+        tiny_run.load_model()
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [("nan", "expected finite weights"), ("half", "expected the number types")])
+def test_weights_that_cannot_serve_are_refused(tiny_run: Run, spoil: str, reason: str) -> None:
+    tensors = tiny_run.load_model().state_dict()
+    name = "encoder.mean.weight"
+    tensors[name] = tensors[name] * float("nan") if spoil == "nan" else tensors[name].half()
+    safetensors.torch.save_file(tensors, tiny_run.path / "weights.safetensors")
+    with pytest.raises(RunError, match=reason):
+        tiny_run.load_model()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path(os.environ["BOMB"]),))  # type: ignore[return-value]
+
+
+def test_nothing_is_unpickled(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOMB", str(tmp_path / "executed"))
+    buffer = io.BytesIO()
+    np.savez(buffer, mean=np.array([Bomb()], dtype=object), allow_pickle=True)
+    for name in ("encodings.npz", "maps"):
+        file_of(tiny_run, name).write_bytes(buffer.getvalue())
+        with pytest.raises(RunError, match=r"expected a whole .npz file"):
+            READERS[name](tiny_run)
+    for name in ("weights.safetensors", "state/state.safetensors"):
+        (tiny_run.path / name).write_bytes(pickle.dumps(Bomb()))
+        with pytest.raises(RunError, match="expected a"):
+            READERS[name](tiny_run)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_what_was_made_from_other_weights_or_data_is_refused(tiny_run: Run) -> None:
+    tiny_run.load_encodings()
+    tiny_run.load_map(MapConfig())
+    changed = dataclasses.replace(tiny_run.config, data_digests=tiny_run.config.data_digests | {"test": "0" * 16})
+    for run in (Run(tiny_run.path, changed), tiny_run):
+        for name in ("encodings.npz", "maps"):
+            with pytest.raises(RunError, match="made from other weights or test data than this run's: remake it with"):
+                READERS[name](run)
+        tiny_run.save_weights(build_model(tiny_run.config.model, 99))
+
+
+# --- metrics, status, maps, reports --------------------------------------------------------------------------------
+
+
+def test_a_torn_last_line_is_passed_over_and_truncation_forgets_later_epochs(tiny_run: Run) -> None:
+    with (tiny_run.path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"epoch": 3, "tra')
+    assert [line["epoch"] for line in tiny_run.metrics()] == [1, 2]
+    tiny_run.truncate_metrics(1)
+    assert [line["epoch"] for line in tiny_run.metrics()] == [1]
+    assert (tiny_run.path / "metrics.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_maps_are_kept_under_their_parameters(tiny_run: Run) -> None:
+    config = MapConfig(method="pca")
+    coordinates = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32)
+    tiny_run.save_map(coordinates, config)
+    assert np.array_equal(tiny_run.load_map(config).coordinates, coordinates)
+    assert set(tiny_run.list_maps()) == {config, MapConfig()}
+    with pytest.raises(RunError, match="not there: make it with 'python -m vae map tiny-run'"):
+        tiny_run.load_map(MapConfig(seed=7))
+    (tiny_run.path / "maps" / "cut.npz").write_bytes(b"PK")
+    assert set(tiny_run.list_maps()) == {config, MapConfig()}
+
+
+def test_a_report_does_not_replace_those_of_other_settings(tiny_run: Run) -> None:
+    before = tiny_run.reports()
+    tiny_run.save_report("samples=5,seed=1", {"elbo": -1.0})
+    assert tiny_run.reports() == before | {"samples=5,seed=1": {"elbo": -1.0}}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"state": "running"}'])
+def test_a_status_that_cannot_be_read_is_none(tiny_run: Run, content: str) -> None:
+    (tiny_run.path / "status.json").write_text(content)
+    assert tiny_run.status() is None
+
+
+HOLD = "import sys; from vae.runs import lock_run\nwith lock_run('tiny-run'): print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_run_is_held_by_one_process_and_let_go_when_it_is_killed(tiny_run: Run) -> None:
+    tiny_run.save_status(Status("running", 1, 0.0, 0.0))
+    interrupted = tiny_run.status()
+    assert interrupted is not None
+    assert interrupted.state == "interrupted"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    with holder, holder.stdout, holder.stdin:
+        assert holder.stdout.readline() == b"held\n"
+        running = tiny_run.status()
+        assert running is not None
+        assert running.state == "running"
+        with pytest.raises(RunError, match="this run is being trained by another process"), lock_run("tiny-run"):
+            pass
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    assert not tiny_run.is_locked()
+    with lock_run("tiny-run"):
+        assert tiny_run.is_locked()
+    assert not tiny_run.is_locked()
+
+
+def test_digests_tell_weights_apart(tiny_run: Run) -> None:
+    before = tiny_run.weights_digest()
+    assert re.fullmatch("[0-9a-f]{16}", before)
+    tiny_run.save_weights(build_model(tiny_run.config.model, 99))
+    assert tiny_run.weights_digest() != before
+    (tiny_run.path / "weights.safetensors").unlink()
+    with pytest.raises(RunError, match="not there: the run has not finished its first epoch"):
+        tiny_run.weights_digest()

@@ -1,0 +1,173 @@
+"""The training loop: it learns, uses every image, and goes on exactly where it was cut."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from vae import (
+    Epoch,
+    ImageDataset,
+    ModelConfig,
+    Step,
+    TrainConfig,
+    TrainingState,
+    make_dataset,
+    new_state,
+    restore_state,
+    train,
+)
+from vae.train import learning_rate_at
+
+MODEL = ModelConfig(height=8, width=8, latent=3, widths=(4,), blocks=1, hidden=8)
+CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=1e-2, precision="fp32", weight_decay=0.01)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[ImageDataset, ImageDataset]:
+    noise = torch.Generator().manual_seed(0)
+    shapes = torch.rand(3, 1, 8, 8, generator=noise)
+    images = (shapes[torch.randint(0, 3, (70,), generator=noise)] * 255).to(torch.uint8).numpy()
+    return make_dataset(images[:50]), make_dataset(images[50:])
+
+
+def run_to_end(state: TrainingState, data: tuple[ImageDataset, ImageDataset]) -> list[Epoch]:
+    return [event for event in train(state, *data) if isinstance(event, Epoch)]
+
+
+def test_it_learns(data: tuple[ImageDataset, ImageDataset]) -> None:
+    epochs = run_to_end(new_state(MODEL, CONFIG, CPU), data)
+    assert epochs[-1].train.elbo > epochs[0].train.elbo + 1
+    for epoch in epochs:
+        assert epoch.train.elbo == pytest.approx(epoch.train.reconstruction - epoch.train.kl)
+        assert epoch.validation.kl == pytest.approx(sum(epoch.kl_per_dimension))
+
+
+def test_every_image_is_used_once_an_epoch_and_in_another_order(data: tuple[ImageDataset, ImageDataset]) -> None:
+    seen: list[list[int]] = []
+    numbered = torch.arange(50, dtype=torch.uint8).reshape(50, 1, 1, 1).expand(50, 1, 8, 8).contiguous().numpy()
+    state = new_state(MODEL, CONFIG, CPU)
+    encode = state.model.encode
+
+    def watch(x: torch.Tensor) -> Any:
+        if state.model.training:
+            seen.append((x[:, 0, 0, 0] * 255).round().int().tolist())
+        return encode(x)
+
+    state.model.encode = watch  # type: ignore[method-assign]
+    steps = [event for event in train(state, make_dataset(numbered), data[1]) if isinstance(event, Step)]
+    assert [step.images for step in steps[:4]] == [16, 16, 16, 2]  # the rest of the last batch is not dropped
+    epochs = [sum(seen[start : start + 4], []) for start in (0, 4, 8)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 5, 9, 12])
+def test_cut_anywhere_it_ends_in_the_same_weights(data: tuple[ImageDataset, ImageDataset], tmp_path: Path, cut: int) -> None:
+    whole = new_state(MODEL, CONFIG, CPU)
+    expected = run_to_end(whole, data)
+    first = new_state(MODEL, CONFIG, CPU)
+    found = []
+    for event in train(first, *data):
+        if isinstance(event, Epoch):
+            found.append(event)
+        elif event.step == cut:
+            break
+    safetensors.torch.save_file(first.tensors(), tmp_path / "state")
+    progress = json.loads(json.dumps(first.progress()))
+    second = restore_state(MODEL, CONFIG, CPU, safetensors.torch.load_file(tmp_path / "state"), progress)
+    found += run_to_end(second, data)
+    for name, value in whole.tensors().items():
+        assert torch.equal(second.tensors()[name], value), name
+    told = [(epoch.epoch, epoch.train, epoch.validation, epoch.best) for epoch in found]
+    assert told == [(epoch.epoch, epoch.train, epoch.validation, epoch.best) for epoch in expected]
+
+
+def test_the_global_random_stream_is_left_alone(data: tuple[ImageDataset, ImageDataset]) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    run_to_end(new_state(MODEL, CONFIG, CPU), data)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_best_is_the_best_on_validation_so_far(data: tuple[ImageDataset, ImageDataset]) -> None:
+    wild = TrainConfig(epochs=6, batch_size=16, learning_rate=0.3, schedule="constant", precision="fp32")
+    epochs = run_to_end(new_state(MODEL, wild, CPU), data)
+    values = [epoch.validation.elbo for epoch in epochs]
+    assert [epoch.best for epoch in epochs] == [value > max([-math.inf, *values[:n]]) for n, value in enumerate(values)]
+
+
+def test_validation_noise_is_the_same_at_every_epoch(data: tuple[ImageDataset, ImageDataset]) -> None:
+    from vae.train import validate
+
+    state = new_state(MODEL, CONFIG, CPU)
+    assert validate(state, data[1])[0] == validate(state, data[1])[0]
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(data: tuple[ImageDataset, ImageDataset]) -> None:
+    state = new_state(MODEL, CONFIG, CPU)
+    with torch.no_grad():
+        next(state.model.decoder.parameters()).fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=r"no longer finite at step 1 \(epoch 1\): lower the learning rate"):
+        run_to_end(state, data)
+
+
+def test_the_schedule_rises_to_its_peak_and_falls_to_nothing() -> None:
+    config = TrainConfig(learning_rate=1e-2, schedule="one-cycle")
+    rates = [learning_rate_at(config, step, 100) for step in range(100)]
+    assert max(rates) == pytest.approx(1e-2)
+    assert rates.index(max(rates)) in (19, 20)
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert 0 <= rates[-1] < 1e-5
+    constant = TrainConfig(learning_rate=1e-2, schedule="constant")
+    assert {learning_rate_at(constant, step, 100) for step in range(100)} == {1e-2}
+
+
+def test_the_optimizer_follows_the_schedule(data: tuple[ImageDataset, ImageDataset]) -> None:
+    state = new_state(MODEL, CONFIG, CPU)
+    for event in train(state, *data):
+        if isinstance(event, Step):
+            rates = {group["lr"] for group in state.optimizer.param_groups}
+            assert rates == {learning_rate_at(CONFIG, event.step - 1, 12)}
+
+
+def test_weight_decay_is_for_matrices_and_kernels() -> None:
+    groups = new_state(MODEL, CONFIG, CPU).optimizer.param_groups
+    assert isinstance(new_state(MODEL, CONFIG, CPU).optimizer, torch.optim.AdamW)
+    for group in groups:
+        expected = 0.01 if group["params"][0].ndim > 1 else 0.0
+        assert group["weight_decay"] == expected
+        assert len({parameter.ndim > 1 for parameter in group["params"]}) == 1
+    assert sum(len(group["params"]) for group in groups) == len(list(new_state(MODEL, CONFIG, CPU).model.parameters()))
+
+
+def test_mixed_precision_learns_the_same_thing(data: tuple[ImageDataset, ImageDataset]) -> None:
+    import dataclasses
+
+    full = run_to_end(new_state(MODEL, CONFIG, CPU), data)[-1].validation.elbo
+    mixed = run_to_end(new_state(MODEL, dataclasses.replace(CONFIG, precision="bf16"), CPU), data)[-1].validation.elbo
+    assert mixed == pytest.approx(full, abs=1.0)
+
+
+@pytest.mark.parametrize("spoil", ["model", "progress", "optimizer"])
+def test_a_state_of_another_training_is_refused(data: tuple[ImageDataset, ImageDataset], spoil: str) -> None:
+    state = new_state(MODEL, CONFIG, CPU)
+    next(iter(train(state, *data)))
+    tensors, progress = state.tensors(), state.progress()
+    if spoil == "model":
+        tensors = {name: value for name, value in tensors.items() if "decoder" not in name}
+    elif spoil == "optimizer":
+        tensors["optimizer.x.exp_avg"] = torch.zeros(1)
+    else:
+        progress = {}
+    with pytest.raises(ValueError, match="the training state does not fit this model"):
+        restore_state(MODEL, CONFIG, CPU, tensors, progress)
