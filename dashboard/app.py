@@ -16,7 +16,7 @@ ICON = Path(__file__).with_name("icon.svg")
 def main() -> None:
     """Draw what all pages share, then the page."""
     st.set_page_config(page_title="Latent Explorer", page_icon=ICON, layout="wide")
-    st.html("<style>.stMainBlockContainer { padding-top: 2.75rem; padding-bottom: 2rem; }</style>")
+    st.html("<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 2rem; }</style>")
     page = st.navigation(
         [
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
