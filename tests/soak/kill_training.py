@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-OPTIONS = [
+OPTIONS = ["--dataset", "shapes", "--preset", "fast", "--widths", "4", "8", "--hidden", "16", "--latent", "4"]
+OPTIONS += ["--epochs", "12", "--batch-size", "32", "--device", "cpu"]
     "--dataset",
     "shapes",
     "--preset",
