@@ -22,24 +22,6 @@ import numpy as np
 
 OPTIONS = ["--dataset", "shapes", "--preset", "fast", "--widths", "4", "8", "--hidden", "16", "--latent", "4"]
 OPTIONS += ["--epochs", "12", "--batch-size", "32", "--device", "cpu"]
-    "--dataset",
-    "shapes",
-    "--preset",
-    "fast",
-    "--widths",
-    "4",
-    "8",
-    "--hidden",
-    "16",
-    "--latent",
-    "4",
-    "--epochs",
-    "12",
-    "--batch-size",
-    "32",
-    "--device",
-    "cpu",
-]
 
 
 def write_data(folder: Path) -> None:
