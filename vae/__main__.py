@@ -162,7 +162,8 @@ def _train_defaults(preset: str | None, stored: Run | None) -> Train:
         return Train(missing, config.model, config.train, preset=name, dataset=config.dataset, resume=True)
     name = preset if preset in PRESETS else "fast"
     chosen = PRESETS[name]
-    return Train(missing, chosen.model, chosen.train, preset=name)
+    # NOTE: the data set's shape comes later; until then one that any number of stages can halve.
+    return Train(missing, chosen.model_for((1, 64, 64)), chosen.train, preset=name)
 
 
 def _resume(options: Train, stored: Run) -> int:
@@ -240,7 +241,8 @@ def _evaluate(options: Evaluate) -> int:
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed must be from 0 to 4,294,967,295, got {options.seed}")
     run, device = _opened(options.run), choose_device(options.device)
-    with tqdm(unit="image", desc="evaluating", dynamic_ncols=True) as bar:
+    # NOTE: the delay keeps the bar off the screen until there is progress: what is refused says one line.
+    with tqdm(unit="image", desc="evaluating", dynamic_ncols=True, delay=1e-3) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from io import BufferedReader
@@ -35,6 +36,7 @@ VALIDATION_SEED = 20_170_825
 MAX_VALUES = 2**33  # pixels in one file; a header that promises more is not believed
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _IDX_UINT8 = b"\x00\x00\x08"
+_PARTS = {"train": "train", "test": "test", "t10k": "test"}
 
 
 class DataError(ValueError):
@@ -168,9 +170,8 @@ def _read_part(name: str, part: str) -> tuple[Images, Labels | None, Path]:
     root = data_root()
     candidates = _candidates(root / name, part)
     loose = root / f"{name}_{part}.csv"
-    candidates += [loose] if loose.is_file() else []
-    images_file = next((path for path in candidates if "label" not in path.name), None)
-    labels_file = next((path for path in candidates if "label" in path.name), None)
+    labels_file = next((path for path in candidates if _holds_labels(path)), None)
+    images_file = next((path for path in candidates if not _holds_labels(path)), loose if loose.is_file() else None)
     if images_file is None:
         known = ", ".join(list_datasets()) or "none"
         raise DataError(
@@ -194,15 +195,24 @@ def _read_part(name: str, part: str) -> tuple[Images, Labels | None, Path]:
 
 
 def _candidates(folder: Path, part: str) -> list[Path]:
-    """The files of a data set's folder that hold one part, images before labels; plain files before compressed ones."""
-    prefixes = ("train",) if part == "train" else ("test", "t10k")
+    """The files of a data set's folder that hold one part, plain files before compressed ones.
+
+    NOTE: the last word of the kind says which: ``train-small_test.csv`` is the test file of ``train-small``.
+    """
     found = []
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        stem = path.name.lower().split(".")[0]
-        words = re.split(r"[-_]", stem)
-        if path.is_file() and any(prefix in words for prefix in prefixes):
+    for path in folder.glob("[!.]*") if folder.is_dir() else []:
+        parts = [_PARTS[word] for word in _words(path) if word in _PARTS]
+        if path.is_file() and parts[-1:] == [part]:
             found.append(path)
     return sorted(found, key=lambda path: (len(path.suffixes), path.name))
+
+
+def _holds_labels(path: Path) -> bool:
+    return not {"label", "labels"}.isdisjoint(_words(path))
+
+
+def _words(path: Path) -> list[str]:
+    return re.split(r"[-_.]", path.name.lower())
 
 
 def _head(path: Path, count: int) -> bytes:
@@ -262,8 +272,10 @@ def read_csv(path: Path) -> tuple[Images, Labels]:
     """
     expectation = "expected a CSV with the header label,pixel1,pixel2,... and whole numbers from 0 to 255"
     try:
-        with _opened(path) as file:
-            table = pd.read_csv(file)
+        # NOTE: pandas would take a field that the header doesn't name for an index, or drop it with a warning.
+        with _opened(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(file, index_col=False)
         columns = list(table.columns)
         pixels = len(columns) - 1
         side = math.isqrt(max(pixels, 0))
@@ -271,14 +283,14 @@ def read_csv(path: Path) -> tuple[Images, Labels]:
             raise DataError(f"{path}: {expectation}, found columns {', '.join(map(str, columns[:3]))}, ...")
         if side < 1 or side * side != pixels:
             raise DataError(f"{path}: expected square images, found {pixels} pixel columns")
-        values = table.to_numpy()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, pd.errors.ParserWarning) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: {expectation}, found {str(error).strip().splitlines()[0]}") from None
-    if not np.issubdtype(values.dtype, np.integer):
-        bad = table.columns[[not pd.api.types.is_integer_dtype(kind) for kind in table.dtypes]][0]
-        raise DataError(f"{path}: {expectation}, column {bad} holds something else or a row is cut")
+    wrong = [column for column, kind in table.dtypes.items() if kind != np.int64]
+    if wrong:
+        raise DataError(f"{path}: {expectation}, column {wrong[0]} holds something else or a row is cut")
+    values = table.to_numpy()
     if len(values) == 0 or values.min() < 0 or values.max() > 255:
         raise DataError(f"{path}: {expectation}, found {len(values):,} rows with values outside that range or none at all")
     images = values[:, 1:].astype(np.uint8).reshape(len(values), 1, side, side)

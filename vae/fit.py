@@ -19,7 +19,7 @@ from vae.data import DataError, ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate
 from vae.latent import decode_images, sample_prior
-from vae.model import VAE
+from vae.model import VAE, empty_model
 from vae.projection import fit_pca, fit_umap
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
@@ -50,8 +50,10 @@ def fit(
     Raises:
         RunError: the name is taken or held by another process, or the folder can't be written.
         DataError: the data set can't be read.
+        ConfigError: the model would be too large.
         Stopped: it was interrupted; `resume` continues it.
     """
+    empty_model(model)  # refused here, it leaves no folder behind
     digests: dict[str, str] = {split: load_dataset(dataset, split).digest for split in _SPLITS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     with lock_run(name):

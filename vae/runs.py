@@ -121,7 +121,10 @@ def open_run(where: str | Path) -> Run:
         raise RunError(f"{path}: no run there (no config.json). Runs under {runs_root()}: {known}")
     values = _read_json(file)
     if values.get("format") != FORMAT:
-        raise RunError(f"{file}: expected format {FORMAT}, found {values.get('format')!r}: it was written by another version")
+        raise RunError(
+            f"{file}: expected format {FORMAT}, found {values.get('format')!r}: it was written by another version, "
+            "open it with that one or start a new run"
+        )
     try:
         config = RunConfig(
             model=from_json(ModelConfig, values["model"]),
@@ -131,8 +134,11 @@ def open_run(where: str | Path) -> Run:
             data_digests={str(split): str(digest) for split, digest in values["data_digests"].items()},
             versions={str(name): str(version) for name, version in values["versions"].items()},
         )
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: expected the configuration of a run, found a wrong or missing field: {error}") from None
+    except (ConfigError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise RunError(
+            f"{file}: expected the configuration of a run, found a wrong or missing field ({error}): "
+            "restore it or start a new run"
+        ) from None
     return Run(path, config)
 
 
@@ -229,6 +235,12 @@ class Run:
             with safe_open(file, framework="pt") as reader:
                 found = {name: reader.get_slice(name) for name in reader.keys()}  # noqa: SIM118 - not a mapping
                 shapes = {name: part.get_shape() for name, part in found.items()}
+                written = (reader.metadata() or {}).get("format", str(FORMAT))
+            if written != str(FORMAT):
+                raise RunError(
+                    f"{file}: expected format {FORMAT}, found {written!r}: it was written by another version, "
+                    "open it with that one or retrain"
+                )
             if shapes != {name: shape for name, (shape, _) in expected.items()}:
                 odd = sorted(set(shapes) ^ set(expected)) or [n for n in shapes if shapes[n] != expected[n][0]]
                 raise RunError(
@@ -279,7 +291,7 @@ class Run:
                 tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118 - not a mapping
             if metadata.get("format") != str(FORMAT):
                 raise ValueError(f"format {metadata.get('format')!r} where {FORMAT} is read here")
-            progress = json.loads(metadata["progress"])
+            progress = _parse_json(metadata["progress"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise RunError(
                 f"{file}: expected a saved training state ({error}): it can't be resumed; delete state/ to start over"
@@ -304,7 +316,7 @@ class Run:
         epochs = []
         for line in lines:
             with contextlib.suppress(ValueError):
-                value = json.loads(line)
+                value = _parse_json(line)
                 if isinstance(value, dict) and isinstance(value.get("epoch"), int):
                     epochs.append(value)
         return epochs
@@ -360,7 +372,8 @@ class Run:
             RunError: not there, cut or foreign, or made from other weights than those that serve.
         """
         file = self.path / "encodings.npz"
-        arrays = self._load_npz(file, f"python -m vae evaluate {self.name}")
+        mend = f"python -m vae evaluate {self.name}"
+        arrays = self._load_npz(file, mend)
         try:
             made_from = [str(digest) for digest in arrays["made_from"]]
             encodings = Encodings(**{field.name: arrays[field.name] for field in dataclasses.fields(Encodings)})
@@ -369,13 +382,12 @@ class Run:
                 raise ValueError("arrays of shapes that don't fit the model or each other")
             if any(getattr(encodings, field.name).dtype != np.float32 for field in dataclasses.fields(Encodings)):
                 raise ValueError("arrays that aren't float32")
+            if not all(np.isfinite(getattr(encodings, field.name)).all() for field in dataclasses.fields(Encodings)):
+                raise ValueError("values that are not finite")
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{file}: expected the encodings of this run, found {error}: remake it with evaluate") from None
+            raise RunError(f"{file}: expected the encodings of this run, found {error}: remake it with '{mend}'") from None
         if made_from != self._test_origin():
-            raise RunError(
-                f"{file}: made from other weights or test data than this run's: "
-                f"remake it with 'python -m vae evaluate {self.name}'"
-            )
+            raise RunError(f"{file}: made from other weights or test data than this run's: remake it with '{mend}'")
         return encodings
 
     def save_map(self, coordinates: Float32[np.ndarray, "n 2"], config: MapConfig) -> Map:
@@ -399,7 +411,7 @@ class Run:
         mend = f"python -m vae map {self.name}"
         arrays = self._load_npz(file, mend)
         try:
-            coordinates, stored = arrays["coordinates"], from_json(MapConfig, json.loads(str(arrays["config"])))
+            coordinates, stored = arrays["coordinates"], from_json(MapConfig, _parse_json(str(arrays["config"])))
             weights, data = (str(digest) for digest in arrays["made_from"])
             if coordinates.ndim != 2 or coordinates.shape[1] != 2 or coordinates.dtype != np.float32 or stored != config:
                 raise ValueError(f"coordinates {coordinates.shape} of {coordinates.dtype} or other parameters")
@@ -417,14 +429,12 @@ class Run:
         for file in sorted((self.path / "maps").glob("*.npz"), key=lambda path: -path.stat().st_mtime):
             with contextlib.suppress(RunError, ValueError, KeyError):
                 arrays = self._load_npz(file, "")
-                found.append(self.load_map(from_json(MapConfig, json.loads(str(arrays["config"])))).config)
+                found.append(self.load_map(from_json(MapConfig, _parse_json(str(arrays["config"])))).config)
         return found
 
     def save_report(self, setting: str, report: Mapping[str, Any]) -> None:
         """Keep a report in ``evaluation.json`` under its setting; those of other settings stay."""
-        file = self.path / "evaluation.json"
-        reports = _read_json(file) if file.exists() else {}
-        write_atomic(file, _json_bytes(reports | {setting: dict(report)}))
+        write_atomic(self.path / "evaluation.json", _json_bytes(self.reports() | {setting: dict(report)}))
 
     def reports(self) -> dict[str, dict[str, Any]]:
         """The reports in ``evaluation.json`` by setting; empty before the first.
@@ -433,7 +443,13 @@ class Run:
             RunError: the file is cut or foreign.
         """
         file = self.path / "evaluation.json"
-        return _read_json(file) if file.exists() else {}
+        if not file.exists():
+            return {}
+        mend = f"delete it and run 'python -m vae evaluate {self.name}'"
+        reports = _read_json(file, mend)
+        if not all(isinstance(report, dict) for report in reports.values()):
+            raise RunError(f"{file}: expected a report for each setting, found something else: it is foreign, {mend}")
+        return reports
 
     def save_preview(
         self, epoch: int, reconstructions: UInt8[np.ndarray, "n c h w"], samples: UInt8[np.ndarray, "m c h w"]
@@ -474,15 +490,23 @@ def _json_bytes(values: Any) -> bytes:
     return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Nesting too deep for the parser is a `ValueError`, as any other damage is."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _read_json(file: Path, mend: str = "restore it") -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_JSON_BYTES:
-            raise RunError(f"{file}: expected at most {MAX_JSON_BYTES:,} bytes of JSON, found more: it is foreign")
-        values = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{file}: expected at most {MAX_JSON_BYTES:,} bytes of JSON, found more: it is foreign, {mend}")
+        values = _parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(f"{file}: expected a JSON file ({error}): it is cut or foreign, restore it") from None
+        raise RunError(f"{file}: expected a JSON file ({error}): it is cut or foreign, {mend}") from None
     if not isinstance(values, dict):
-        raise RunError(f"{file}: expected a JSON object, found {type(values).__name__}: it is foreign, restore it")
+        raise RunError(f"{file}: expected a JSON object, found {type(values).__name__}: it is foreign, {mend}")
     return values

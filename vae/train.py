@@ -147,13 +147,24 @@ def restore_state(
                 slots.setdefault(int(index), {})[slot] = value
         state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
         state.epoch, state.step, state.position = (int(progress[key]) for key in ("epoch", "step", "position"))
-        state.sums = [float(value) for value in progress["sums"]]
+        reconstruction, kl = progress["sums"]
+        state.sums = [float(reconstruction), float(kl)]
         state.seconds = float(progress["seconds"])
         state.best = -math.inf if progress["best"] is None else float(progress["best"])
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        _check_moments(state)
+    except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"the training state does not fit this model: {reason}") from None
     return state
+
+
+def _check_moments(state: TrainingState) -> None:
+    """NOTE: torch takes moments of any shape, or none, and would fail steps later or begin them anew."""
+    for name, parameter in state.model.named_parameters():
+        found = {slot: tuple(value.shape) for slot, value in state.optimizer.state.get(parameter, {}).items()}
+        shape = tuple(parameter.shape)
+        if found != ({"step": (), "exp_avg": shape, "exp_avg_sq": shape} if state.step else {}):
+            raise ValueError(f"the optimizer's moments of {name} are missing or of another shape")
 
 
 def train(state: TrainingState, data: ImageDataset, validation: ImageDataset) -> Iterator[Step | Epoch]:

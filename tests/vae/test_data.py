@@ -35,10 +35,13 @@ def test_the_real_splits_have_their_sizes_and_share_no_image(monkeypatch: pytest
     train, validation, test = (load_dataset("fashion-mnist", split) for split in ("train", "validation", "test"))
     assert [len(train), len(validation), len(test)] == [55_000, 5_000, 10_000]
     assert train.image_shape == test.image_shape == (1, 28, 28)
-    assert test.class_names[0] == "T-shirt/top"
+    assert train.class_names == validation.class_names == test.class_names
+    garments = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+    assert test.class_names == tuple(garments.split(","))
     assert test.class_name(0) == "Ankle boot"
     assert np.bincount(test.labels).tolist() == [1_000] * 10
-    assert {train.digest, validation.digest, test.digest} == {"50c41b5f445c6c13", validation.digest, "ab13b48aa39ffe6b"}
+    digests = [train.digest, validation.digest, test.digest]
+    assert digests == ["50c41b5f445c6c13", "335ccf9eda7b626a", "ab13b48aa39ffe6b"]
     rows = np.concatenate([split_rows(60_000, "train"), split_rows(60_000, "validation")])
     assert np.array_equal(np.sort(rows), np.arange(60_000))
 
@@ -91,6 +94,34 @@ def test_csv_and_idx_of_the_same_images_are_the_same_data(
     assert np.array_equal(first.images, second.images)
     assert np.array_equal(first.labels, second.labels)
     assert list_datasets() == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["train-small", "my-test-set", "labelled", "v1.2", "train"])
+@pytest.mark.parametrize("folder", ["", "own"])
+def test_words_in_a_data_sets_name_do_not_mix_up_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    place = tmp_path / name if folder else tmp_path
+    place.mkdir(exist_ok=True)
+    write_csv(place / f"{name}_train.csv", np.full((24, 3, 3), 7, np.uint8), np.zeros(24, int))
+    write_csv(place / f"{name}_test.csv", np.full((9, 3, 3), 9, np.uint8), np.zeros(9, int))
+    (place / f"._{name}_train.csv").write_bytes(b"what a file manager leaves behind")
+    train, test = load_dataset(name, "train"), load_dataset(name, "test")
+    assert (len(train), len(test)) == (22, 9)
+    assert (np.unique(train.images), np.unique(test.images)) == ([7], [9])
+
+
+def test_labels_are_found_whatever_the_case_of_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_idx: WriteIdx
+) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    (tmp_path / "shouted").mkdir()
+    write_idx(tmp_path / "shouted" / "T10K-IMAGES-IDX3-UBYTE", pixels())
+    write_idx(tmp_path / "shouted" / "T10K-LABELS-IDX1-UBYTE", np.arange(6, dtype=np.uint8))
+    labels = load_dataset("shouted", "test").labels
+    assert labels is not None
+    assert labels.tolist() == list(range(6))
 
 
 def test_colour_and_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_idx: WriteIdx) -> None:
@@ -192,6 +223,8 @@ def test_a_bad_idx_file_is_named_with_what_was_expected_and_found(tmp_path: Path
         ("label,pixel1\n0,dark\n", "column pixel1 holds something else"),
         ("label,pixel1\n", "0 rows|holds something else"),
         ("label,pixel1\n0,1\n0,1,2,3\n", "Expected 2 fields"),
+        ("label,pixel1\n0,1,2\n1,3,4\n", "found Length of header or names does not match length of data"),
+        ("label,pixel1\n0,18446744073709551615\n", "column pixel1 holds something else"),
         ("label,pixel1\n\xff\xfe", "holds something else|codec"),
     ],
 )

@@ -116,8 +116,6 @@ def test_sixteen_bit_colour() -> None:
 
 
 def test_palettes_with_and_without_transparency() -> None:
-    image = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), mode=None).convert("P")
-    image.putpalette([10, 20, 30, 200, 0, 0, 0, 99, 0])
     image = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
     image.putpalette([10, 20, 30, 200, 0, 0, 0, 99, 0])
     for kind in ("PNG", "GIF", "BMP"):
@@ -274,6 +272,19 @@ def test_bands_of_a_large_picture_fit_together() -> None:
     assert (rows[0], rows[-1]) == (0, 255)
 
 
+def test_bands_of_a_large_picture_end_between_its_blocks() -> None:
+    pairs = np.repeat(np.arange(WORKING_SIDE) % 2 * 255, 2).astype(np.uint8)[:, None].repeat(1500, axis=1)
+    rows = read_picture(encoded(pairs, compress_level=1)).pixels[:, 300, 0]
+    np.testing.assert_array_equal(rows, pairs[::2, 0])
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load, sizes = ImageFile.ImageFile.load, []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: (sizes.append(image.size), load(image))[1])
+    read_picture(encoded(Image.new("RGB", (2400, 1440)), "JPEG"))
+    assert sizes[0] == (1200, 720)
+
+
 def jpeg_claiming(width: int, height: int) -> bytes:
     data = bytearray(encoded(SMOOTH, "JPEG"))
     frame = data.index(b"\xff\xc0")
@@ -364,6 +375,20 @@ def test_other_formats_that_pillow_knows_are_not_tried() -> None:
     for kind in ("TIFF", "PPM", "TGA", "ICO", "PCX", "EPS", "JPEG2000"):
         with pytest.raises(ImageError, match="Expected a PNG, JPEG, WebP, BMP or GIF picture"):
             read_picture(encoded(PATCH, kind))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+def test_only_the_announced_format_is_tried(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[list[str]] = []
+    opened = Image.open
+
+    def spy(file: io.BytesIO, formats: list[str]) -> ImageFile.ImageFile:
+        tried.append(formats)
+        return opened(file, formats=formats)
+
+    monkeypatch.setattr(Image, "open", spy)
+    read_picture(encoded(SMOOTH, kind))
+    assert tried == [[kind]]
 
 
 DAMAGED = {
@@ -661,8 +686,8 @@ def test_a_background_that_is_not_near_black_is_left() -> None:
 def test_clearing_keeps_white_white() -> None:
     image, _ = step(prepare(picture_of(framed(30, 255)), (1, 20, 20)), "Background")
     np.testing.assert_array_equal(image, framed(0, 255))
-    image, _ = step(prepare(picture_of(framed(30, 120)), (1, 20, 20)), "Background")
-    np.testing.assert_array_equal(image, framed(0, round(90 * 255 / 225)))
+    image, _ = step(prepare(picture_of(framed(30, 125)), (1, 20, 20)), "Background")
+    np.testing.assert_array_equal(image, framed(0, round(95 * 255 / 225)))
 
 
 @pytest.mark.parametrize(

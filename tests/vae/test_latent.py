@@ -35,8 +35,8 @@ def test_a_dimension_that_is_not_there(dimension: int) -> None:
 def test_both_ends_of_an_interpolation_are_hit(start: torch.Tensor, end: torch.Tensor, steps: int, path: str) -> None:
     points = interpolate(start, end, steps, path)  # type: ignore[arg-type]
     assert points.shape == (steps, 3)
-    torch.testing.assert_close(points[0], start)
-    torch.testing.assert_close(points[-1], end)
+    assert torch.equal(points[0], start)
+    assert torch.equal(points[-1], end)
     assert torch.isfinite(points).all()
 
 

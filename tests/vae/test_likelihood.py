@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -39,7 +40,8 @@ def test_bernoulli_is_the_cross_entropy_in_float64() -> None:
 
 
 def test_bernoulli_sums_over_pixels_and_not_over_the_batch() -> None:
-    logits, x = torch.randn(4, 3, 5, 5), torch.rand(4, 3, 5, 5)
+    stream = torch.Generator().manual_seed(0)
+    logits, x = torch.randn(4, 3, 5, 5, generator=stream), torch.rand(4, 3, 5, 5, generator=stream)
     expected = -torch.nn.functional.binary_cross_entropy(torch.sigmoid(logits), x, reduction="none").sum(dim=(1, 2, 3))
     torch.testing.assert_close(Bernoulli().log_prob(logits, x), expected)
 
@@ -88,8 +90,38 @@ def test_continuous_bernoulli_is_a_density_with_its_mean(logit: float) -> None:
     assert float(likelihood.mean(torch.full((1, 1, 1, 1), logit))) == pytest.approx(mean, abs=1e-5)
 
 
+def test_continuous_bernoulli_is_smooth_where_its_series_ends() -> None:
+    """At x = 1/2 the slope of the log density in the logit is 1/2 less the mean, whichever formula gives either."""
+    likelihood = ContinuousBernoulli()
+    sizes = [0.0, 1e-8, 1e-6, 1e-4, 1e-2, 0.05, 0.099, 0.0999999, 0.1, 0.1000001, 0.101, 0.2, 0.5, 1.0]
+    logits = torch.tensor([sign * size for size in sizes for sign in (-1, 1)]).reshape(-1, 1, 1, 1).requires_grad_()
+    value = likelihood.log_prob(logits, torch.full_like(logits, 0.5))
+    slopes, means = torch.autograd.grad(value.sum(), logits)[0], likelihood.mean(logits.detach())
+    with mpmath.workdps(50):
+        for logit, found, slope, mean in zip(
+            logits.flatten().tolist(), value.tolist(), slopes.flatten().tolist(), means.flatten().tolist(), strict=True
+        ):
+            exact = mpmath.mpf(logit)
+            normaliser = mpmath.log(exact / mpmath.tanh(exact / 2)) if logit else mpmath.log(2)
+            expected = (1 / (1 - mpmath.exp(-exact)) - 1 / exact) if logit else mpmath.mpf("0.5")
+            cross_entropy = mpmath.log(1 + mpmath.exp(exact)) - exact / 2
+            assert found == pytest.approx(float(normaliser - cross_entropy), abs=3e-7)
+            assert slope == pytest.approx(float(mpmath.mpf("0.5") - expected), abs=3e-6)
+            assert mean == pytest.approx(float(expected), abs=3e-6)
+
+
+@pytest.mark.parametrize(("logvar", "held"), [(-100.0, -14.0), (100.0, 4.0)])
+def test_the_gaussians_variance_is_held_in_its_range(logvar: float, held: float) -> None:
+    likelihood, logits, x = Gaussian(), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 1e-3)
+    with torch.no_grad():
+        likelihood.logvar.fill_(logvar)
+    expected = Normal(0.0, np.exp(held / 2)).log_prob(x.double()).sum()
+    assert float(likelihood.log_prob(logits, x)) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_gaussian_is_that_of_torch_distributions() -> None:
-    likelihood, logits, x = Gaussian(), torch.randn(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
+    stream = torch.Generator().manual_seed(0)
+    likelihood, logits, x = Gaussian(), torch.randn(3, 2, 4, 4, generator=stream), torch.rand(3, 2, 4, 4, generator=stream)
     with torch.no_grad():
         likelihood.logvar.fill_(-1.3)
     expected = Normal(logits.double(), np.exp(-0.65)).log_prob(x.double()).sum(dim=(1, 2, 3))

@@ -43,6 +43,13 @@ def test_pca_is_that_of_the_singular_value_decomposition() -> None:
     np.testing.assert_allclose(np.abs(fit_pca(points)), np.abs(expected), atol=1e-3)
 
 
+def test_the_largest_loading_of_each_component_is_positive() -> None:
+    for seed in range(8):
+        points = cloud(50, seed=seed) * np.array([5, 3, 1, 0.5, 0.1], dtype=np.float32)
+        loadings = (points - points.mean(axis=0)).T @ fit_pca(points)
+        assert (loadings[np.abs(loadings).argmax(axis=0), [0, 1]] > 0).all()
+
+
 @pytest.mark.parametrize("points", [cloud(10, 1), np.ones((10, 3), np.float32)])
 def test_pca_of_less_than_a_plane(points: np.ndarray) -> None:
     layout = fit_pca(points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_cut_anywhere_it_ends_in_the_same_weights(data: tuple[ImageDataset, Imag
     assert told == [(epoch.epoch, epoch.train, epoch.validation, epoch.best) for epoch in expected]
 
 
+def test_cut_between_two_epochs_it_ends_in_the_same_weights(data: tuple[ImageDataset, ImageDataset]) -> None:
+    whole, first = new_state(MODEL, CONFIG, CPU), new_state(MODEL, CONFIG, CPU)
+    expected = run_to_end(whole, data)
+    next(event for event in train(first, *data) if isinstance(event, Epoch))
+    second = restore_state(MODEL, CONFIG, CPU, first.tensors(), json.loads(json.dumps(first.progress())))
+    rest = run_to_end(second, data)
+    assert [(epoch.train, epoch.validation, epoch.best) for epoch in rest] == [
+        (epoch.train, epoch.validation, epoch.best) for epoch in expected[1:]
+    ]
+    assert all(torch.equal(second.tensors()[name], value) for name, value in whole.tensors().items())
+
+
 def test_the_global_random_stream_is_left_alone(data: tuple[ImageDataset, ImageDataset]) -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
@@ -158,16 +171,29 @@ def test_mixed_precision_learns_the_same_thing(data: tuple[ImageDataset, ImageDa
     assert mixed == pytest.approx(full, abs=1.0)
 
 
-@pytest.mark.parametrize("spoil", ["model", "progress", "optimizer"])
-def test_a_state_of_another_training_is_refused(data: tuple[ImageDataset, ImageDataset], spoil: str) -> None:
+Parts = tuple[dict[str, torch.Tensor], dict[str, Any]]
+MOMENT = "optimizer.0.exp_avg"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda tensors, progress: ({n: v for n, v in tensors.items() if "decoder" not in n}, progress), "loading state_dict"),
+        (lambda tensors, progress: (tensors | {"model.encoder.mean.bias": torch.zeros(4)}, progress), "loading state_dict"),
+        (lambda tensors, progress: (tensors | {"optimizer.x.exp_avg": torch.zeros(1)}, progress), "invalid literal"),
+        (lambda tensors, progress: (tensors | {MOMENT: torch.zeros(2)}, progress), "moments of .* are missing or of another"),
+        (lambda tensors, progress: ({n: v for n, v in tensors.items() if n != MOMENT}, progress), "moments of .* are missing"),
+        (lambda tensors, progress: ({n: v for n, v in tensors.items() if "optimizer" not in n}, progress), "moments of .*"),
+        (lambda tensors, progress: (tensors, {}), "'epoch'"),
+        (lambda tensors, progress: (tensors, progress | {"sums": [1.0]}), "not enough values"),
+        (lambda tensors, progress: (tensors, progress | {"step": math.inf}), "cannot convert float infinity"),
+    ],
+)
+def test_a_state_of_another_training_is_refused(
+    data: tuple[ImageDataset, ImageDataset], spoil: Callable[..., Parts], reason: str
+) -> None:
     state = new_state(MODEL, CONFIG, CPU)
     next(iter(train(state, *data)))
-    tensors, progress = state.tensors(), state.progress()
-    if spoil == "model":
-        tensors = {name: value for name, value in tensors.items() if "decoder" not in name}
-    elif spoil == "optimizer":
-        tensors["optimizer.x.exp_avg"] = torch.zeros(1)
-    else:
-        progress = {}
-    with pytest.raises(ValueError, match="the training state does not fit this model"):
+    tensors, progress = spoil(state.tensors(), state.progress())
+    with pytest.raises(ValueError, match=f"the training state does not fit this model: .*{reason}"):
         restore_state(MODEL, CONFIG, CPU, tensors, progress)
