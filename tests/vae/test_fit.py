@@ -93,7 +93,8 @@ def test_killed_for_good_and_resumed_by_the_command_line(workspace: object) -> N
     """kill -9 of the real process in its first epochs, as soon as it has saved a state."""
     train("whole")
     command = [sys.executable, "-m", "vae", *TRAIN, "--run", "killed", "--learning-rate", "0.01", "--precision", "fp32"]
-    with subprocess.Popen([*command, "--blocks", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command += ["--blocks", "0", "--weight-decay", "0", "--schedule", "one-cycle"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         saved = Path(os.environ["LATENT_EXPLORER_CHECKPOINTS"]) / "killed" / "state" / "state.safetensors"
         while not saved.exists() and process.poll() is None:
             pass
