@@ -14,15 +14,16 @@ from vae.device import DeviceError, choose_device, generator_for
 from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
 from vae.fit import Stopped, fit, make_map, resume
-from vae.latent import decode_images, interpolate, sample_prior, traverse
+from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_points, interpolate, sample_prior, traverse
 from vae.model import VAE, build_model
 from vae.objective import Elbo, elbo, elbo_monte_carlo
 from vae.posterior import Posterior, gaussian_kl
-from vae.projection import fit_pca, fit_umap, nearest, place
+from vae.projection import NEIGHBORS, fit_pca, fit_umap, nearest, off_manifold, place, place_among, typical_distances
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
 __all__ = [
+    "NEIGHBORS",
     "PRESETS",
     "VAE",
     "ConfigError",
@@ -46,6 +47,7 @@ __all__ = [
     "Stopped",
     "TrainConfig",
     "TrainingState",
+    "anchored_steps",
     "build_model",
     "choose_device",
     "decode_images",
@@ -53,6 +55,8 @@ __all__ = [
     "elbo_monte_carlo",
     "encode_images",
     "evaluate",
+    "filmstrip",
+    "filmstrip_points",
     "fit",
     "fit_pca",
     "fit_umap",
@@ -67,12 +71,15 @@ __all__ = [
     "make_map",
     "nearest",
     "new_state",
+    "off_manifold",
     "open_run",
     "pixel_entropy",
     "place",
+    "place_among",
     "restore_state",
     "resume",
     "sample_prior",
     "train",
     "traverse",
+    "typical_distances",
 ]

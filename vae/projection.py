@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 
-_QUERY_BATCH = 1024
+_QUERY_BATCH = 128  # a few megabytes of distances at a time, which stay in the cache
+NEIGHBORS = 8
+"""The nearest points that a placement, or a distance to the encoded images, is made from."""
 
 
 def nearest(
@@ -74,12 +76,51 @@ def place(
     queries: Float[np.ndarray, "m latent"],
     points: Float[np.ndarray, "n latent"],
     coordinates: Float32[np.ndarray, "n 2"],
-    count: int = 8,
+    count: int = NEIGHBORS,
 ) -> Float32[np.ndarray, "m 2"]:
-    """An approximate position on an existing map for each query: the mean position of its nearest points, weighted
-    by the inverse of their squared distance. A query that coincides with a point gets that point's position."""
+    """An approximate position on an existing map for each query: `place_among` its nearest points."""
     rows, distances = nearest(queries, points, min(count, len(points)))
-    scale = np.maximum(distances, 1e-6 * max(1.0, float(np.abs(points).max())))
+    return place_among(rows, distances, coordinates, 1e-6 * max(1.0, float(np.abs(points).max())))
+
+
+def place_among(
+    rows: Int64[np.ndarray, "m count"],
+    distances: Float32[np.ndarray, "m count"],
+    coordinates: Float32[np.ndarray, "n 2"],
+    floor: float = 1e-6,
+) -> Float32[np.ndarray, "m 2"]:
+    """The mean position of each query's `nearest` points, weighted by the inverse of their squared distance. A query that
+    coincides with a point (is nearer than ``floor``) gets that point's position."""
+    scale = np.maximum(distances, np.float32(floor))
     weights = (scale[:, :1] / scale) ** 2
     weights /= weights.sum(axis=1, keepdims=True)
     return np.asarray(np.einsum("mk,mkd->md", weights, coordinates[rows]), dtype=np.float32)
+
+
+# --- how far from the encoded images -------------------------------------------------------------------------------
+
+
+def typical_distances(
+    mean: Float32[np.ndarray, "n latent"],
+    logvar: Float32[np.ndarray, "n latent"],
+    generator: torch.Generator,
+    samples: int = 1000,
+) -> Float32[np.ndarray, " samples"]:
+    """How far samples of the aggregate posterior, ``q(z) = mean over images of q(z|x)``, lie from the encoded images: the
+    mean distance to the nearest `NEIGHBORS` posterior means, rising. The reference for `off_manifold`; made once for a run."""
+    rows = torch.randint(len(mean), (samples,), generator=generator).numpy()
+    noise = torch.randn(samples, mean.shape[1], generator=generator).numpy()
+    drawn = mean[rows] + np.exp(logvar[rows] / 2) * noise
+    _, distances = nearest(drawn, mean, min(NEIGHBORS, len(mean)))
+    return np.sort(distances.mean(axis=1))
+
+
+def off_manifold(
+    distances: Float32[np.ndarray, "m count"], typical: Float32[np.ndarray, " samples"]
+) -> Float32[np.ndarray, " m"]:
+    """How far each point lies from the encoded images, as a percentile (0 to 100) of `typical_distances`: 50 is as far
+    as the middle one of the model's own samples, 100 is farther than all. ``distances`` are those to the point's nearest
+    `NEIGHBORS` posterior means; a tie counts half."""
+    own = distances.mean(axis=1)
+    below, upto = np.searchsorted(typical, own, "left"), np.searchsorted(typical, own, "right")
+    return np.asarray((below + upto) * (50.0 / len(typical)), dtype=np.float32)
