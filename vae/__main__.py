@@ -148,10 +148,9 @@ def _train(arguments: list[str]) -> int:
     channels, height, width = images.image_shape
     model = dataclasses.replace(options.model, channels=channels, height=height, width=width)
     device = choose_device(options.device)
-    with _Progress() as show:
-        return _finished(
-            lambda: fit(options.run, options.dataset, model, options.training, options.preset, device, show), options.run
-        )
+    return _finished(
+        lambda show: fit(options.run, options.dataset, model, options.training, options.preset, device, show), options.run
+    )
 
 
 def _train_defaults(preset: str | None, stored: Run | None) -> Train:
@@ -178,13 +177,13 @@ def _resume(options: Train, stored: Run) -> int:
             f"--resume continues run {stored.name} as it was configured: its {changed[0]}; start a new run to change it"
         )
     device = choose_device(options.device)
-    with _Progress() as show:
-        return _finished(lambda: resume(stored.name, device, show), stored.name)
+    return _finished(lambda show: resume(stored.name, device, show), stored.name)
 
 
-def _finished(work: Callable[[], Run], name: str) -> int:
+def _finished(work: Callable[[Callable[[Event], None]], Run], name: str) -> int:
     try:
-        run = work()
+        with _Progress() as show:
+            run = work(show)
     except Stopped:
         print(f"stopped and saved; continue with: python -m vae train --run {name} --resume", file=sys.stderr)
         return 130

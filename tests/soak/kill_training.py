@@ -39,14 +39,18 @@ def write_data(folder: Path) -> None:
 def start(run: str, resume: bool, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """``python -m vae train`` in a process of its own."""
     command = [sys.executable, "-m", "vae", "train", "--run", run, *(["--resume"] if resume else OPTIONS)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def finish(run: str, environment: dict[str, str]) -> tuple[bool, str]:
     """Resume a run to its end, or start it where nothing of it was written; whether it ended well, and what it said."""
     known = (Path(environment["LATENT_EXPLORER_CHECKPOINTS"]) / run / "config.json").exists()
     process = start(run, known, environment)
-    said = process.communicate(timeout=300)[1].decode(errors="replace")
+    try:
+        said = process.communicate(timeout=300)[1].decode(errors="replace")
+    finally:
+        process.kill()  # no child outlives a soak that is stopped or gives up; one that has ended doesn't notice
+        process.wait()
     return process.returncode == 0, said.strip().splitlines()[-1] if said.strip() else ""
 
 
@@ -77,8 +81,7 @@ def soak(kills: int, seed: int) -> int:
             process = start(run, False, environment)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=after)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.communicate()
             ended, said = finish(run, environment)
             same = ended and digest(root, run) == expected
@@ -93,4 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then too
     sys.exit(1 if soak(options.kills, options.seed) else 0)

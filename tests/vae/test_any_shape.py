@@ -12,13 +12,15 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from vae import decode_images, encode_images, load_dataset, load_test_data, open_run
+from vae import MapConfig, decode_images, encode_images, load_dataset, load_test_data, open_run
 from vae.__main__ import main
 from vae.data import DATA_VARIABLE
 from vae.runs import CHECKPOINTS_VARIABLE
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
-TINY = ["--latent", "4", "--widths", "4", "6", "--hidden", "8", "--epochs", "1", "--batch-size", "16", "--device", "cpu"]
+# Three stages: 32 can be halved three times, 28 cannot.
+TINY = ["--latent", "4", "--widths", "4", "6", "8", "--blocks", "0", "--hidden", "8"]
+TINY += ["--epochs", "1", "--batch-size", "16", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_idx: Callable[
     (tmp_path / "data" / "photos").mkdir(parents=True)
     (tmp_path / "checkpoints").mkdir()
     random = np.random.default_rng(0)
-    for part, count in (("train", 48), ("test", 20)):
+    for part, count in (("train", 48), ("test", 12)):
         colours = random.integers(0, 256, (count, 3, 1, 1))
         images = np.clip(colours + random.integers(-20, 20, (count, 3, 32, 32)), 0, 255).astype(np.uint8)
         write_idx(tmp_path / "data" / "photos" / f"{part}-images-idx4-ubyte.gz", images)
@@ -44,18 +46,22 @@ def test_from_files_to_a_run_a_map_and_pictures(photos: None, capsys: pytest.Cap
     data, encodings = load_test_data(run), run.load_encodings()
     assert data.labels is None
     assert run.config.model.image_shape == (3, 32, 32)
-    assert encodings.mean.shape == (20, 4)
-    assert decode_images(run.load_model(), encodings.mean).shape == (20, 3, 32, 32)
+    assert encodings.mean.shape == (12, 4)
+    assert decode_images(run.load_model(), encodings.mean).shape == (12, 3, 32, 32)
     assert encode_images(run.load_model(), load_dataset("photos", "train").images).mean.shape == (44, 4)
     assert main(["evaluate", "photos", "--samples", "2"]) == 0
+    assert set(run.reports()) == {"samples=1,seed=0", "samples=2,seed=0"}
+    pca, umap = MapConfig(method="pca"), MapConfig(neighbors=5)
+    assert run.list_maps() == [pca]  # twelve images are too few for the default UMAP
     assert main(["map", "photos", "--neighbors", "5"]) == 0
-    assert len(run.list_maps()) == 2
+    assert set(run.list_maps()) == {pca, umap}
+    assert run.load_map(umap).coordinates.shape == (12, 2)
 
 
 def test_the_dashboard_shows_it(photos: None) -> None:
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not app.exception
-    assert any("20 of 20 test images" in element.value for element in app.markdown)
+    assert any("12 of 12 test images" in element.value for element in app.markdown)
     assert any("test image 0" in element.value for element in app.markdown)
     next(toggle for toggle in app.toggle if "inactive" in toggle.label).set_value(True).run()
     app.slider[0].set_value(1.0).run()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vae import MapConfig, ModelConfig, Run, TrainConfig, list_runs
+from vae import MapConfig, ModelConfig, Run, TrainConfig
 from vae.__main__ import COMMANDS, main
 
 TINY = ["--dataset", "tiny", "--latent", "3", "--widths", "4", "--hidden", "8", "--epochs", "1", "--batch-size", "16"]
@@ -21,8 +22,15 @@ def test_train_evaluate_and_map(workspace: object, capsys: pytest.CaptureFixture
     assert main(["train", "--preset", "fast", "--run", "try", *TINY]) == 0
     printed = capsys.readouterr()
     assert "epoch   1  -ELBO train" in printed.err
-    assert "means over 24 images, 1 sample(s) of z, nats per image, bernoulli likelihood" in printed.out
-    assert "-ELBO (lower is better)" in printed.out
+    table = r"""
+tiny, test split: means over 24 images, 1 sample\(s\) of z, nats per image, bernoulli likelihood
+  -ELBO \(lower is better\) +[\d.]+ ± [\d.]+
+  reconstruction, -E\[log p\(x\|z\)\] +[\d.]+
+  KL\(q\(z\|x\) \|\| p\(z\)\) +[\d.]+
+  entropy floor of -ELBO +[\d.]+
+  active units +\d of 3
+"""
+    assert re.search(table, printed.out), printed.out
     assert main(["evaluate", "try", "--samples", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     needed = {
@@ -38,7 +46,9 @@ def test_train_evaluate_and_map(workspace: object, capsys: pytest.CaptureFixture
     }
     assert needed <= set(report)
     assert (report["examples"], report["samples"], report["unit"]) == (24, 2, "nats per image")
-    assert report["elbo"] < 0
+    assert report["elbo"] == pytest.approx(report["reconstruction"] - report["kl"])
+    assert -report["elbo"] > report["entropy_floor"] > 0
+    assert len(report["kl_per_dimension"]) == 3
     assert main(["map", "try", "--method", "pca"]) == 0
     assert "pca map of 24 test images kept in" in capsys.readouterr().out
 
@@ -74,31 +84,68 @@ def test_resume_of_a_finished_run_gives_the_same_weights(tiny_run: Run, capsys: 
         (["train", "--run", "x", "--dataset", "../tiny"], "a data set is named by"),
         (["train", "--run", "../x", "--dataset", "tiny"], "a run is named by"),
         (["train", "--run", "x", "--dataset", "tiny", "--widths", "4", "4", "4", "4"], "height must be divisible by 16"),
+        (["train", "--run", "A", "--dataset", "tiny"], "a run is named by"),
+        (["train", "--run", "", "--dataset", "tiny"], "a run is named by"),
+        (["train", "--run", "x" * 65, "--dataset", "tiny"], "a run is named by"),
+        (
+            ["train", "--run", "x", "--dataset", "tiny", "--widths", "1024", "1024", "--hidden", "4096", "--blocks", "8"],
+            "the model would have .* parameters, at most 300,000,000 are allowed: make it smaller",
+        ),
         (["train", "--run", "gone", "--resume"], "no run there"),
+        (["train", "--run", "../x", "--resume"], "a run is named by"),
+        (["train", "--resume"], "--run"),
         (["evaluate"], "RUN|STR"),
         (["evaluate", "gone"], "no run there"),
         (["evaluate", "../../etc"], "no run there|is named by"),
         (["evaluate", "tiny-run", "--samples", "0"], "--samples must be from 1"),
         (["evaluate", "tiny-run", "--seed", "-1"], "--seed must be from 0"),
         (["map", "tiny-run", "--neighbors", "1"], "neighbors must be"),
-        (["map", "tiny-run", "--neighbors", "100"], "needs more than 100 points, got 24"),
+        (["map", "gone"], "no run there"),
+        (["map", "tiny-run", "--method", "tsne"], "method"),
+        (["evaluate", "tiny-run", "--samples", "many"], "--samples: invalid literal"),
+        (["evaluate", "tiny-run", "--frobnicate"], "Unrecognized options: --frobnicate"),
+        (["evaluate", "tiny-run", "--device", "abacus"], "device must be auto or one that this machine has"),
         (["train", "--run", "tiny-run", *TINY], "a run of that name exists"),
         (["train", "--run", "tiny-run", "--resume", "--epochs", "9"], "its epochs is 2, not 9; start a new run to change it"),
         (["train", "--run", "tiny-run", "--resume", "--preset", "notes"], "its preset is 'fast', not 'notes'"),
+        (["train", "--run", "tiny-run", "--resume", "--latent", "4"], "its latent is 3, not 4"),
+        (["train", "--run", "tiny-run", "--resume", "--dataset", "other"], "its dataset is 'tiny', not 'other'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
     tiny_run: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
-    import re
-
+    before = contents(tiny_run.path.parent)
     assert main(arguments) == 2
     printed = capsys.readouterr()
-    lines = [line for line in printed.err.splitlines() if "..." not in line]
+    lines = printed.err.splitlines()
     assert len(lines) == 1, printed.err
     assert lines[0].startswith("error: ")
     assert re.search(reason, lines[0]), lines[0]
-    assert list_runs() == ["tiny-run"]
+    assert printed.out == ""
+    assert contents(tiny_run.path.parent) == before
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Everything in a folder, by its path."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def test_a_map_that_cannot_be_made_says_so_after_its_notice(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(tiny_run.path)
+    assert main(["map", "tiny-run", "--neighbors", "100"]) == 2
+    notice, error = capsys.readouterr().err.splitlines()
+    assert notice == "making a umap map of run tiny-run ..."
+    assert error == f"error: {tiny_run.path}: a UMAP with 100 neighbours needs more than 100 points, got 24"
+    assert contents(tiny_run.path) == before
+
+
+def test_a_damaged_run_is_one_line_too(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tiny_run.path / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:50])
+    assert main(["evaluate", "tiny-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {file}: expected a whole safetensors file")
 
 
 def test_the_real_process_ends_with_status_2_and_no_traceback(workspace: object) -> None:

@@ -52,6 +52,13 @@ def test_more_samples_are_averaged_and_leave_the_reference_alone(tiny_run: Run) 
     model, data = tiny_run.load_model(), load_test_data(tiny_run)
     many = encode_images(model, data.images, samples=40).reconstruction
     assert report.reconstruction == pytest.approx(many.mean(), rel=0.02)
+    x = torch.tensor(data.images / 255.0, dtype=torch.float32)
+    posterior, noise = model.encode(x), generator_for(5, "evaluation", 0)
+    drawn = []
+    for _ in range(3):
+        z = posterior.mean + torch.exp(posterior.logvar / 2) * torch.randn(len(data), 3, generator=noise)
+        drawn.append(torch.distributions.Bernoulli(logits=model.decode(z), validate_args=False).log_prob(x).sum(dim=(1, 2, 3)))
+    assert report.reconstruction == pytest.approx(float(torch.stack(drawn).mean()), rel=1e-5)
     assert report.kl == pytest.approx(encode_images(model, data.images).kl.mean(), rel=1e-5)
 
 
@@ -72,6 +79,15 @@ def test_pixel_entropy_by_its_formula() -> None:
     inner = np.where((p > 0) & (p < 1), p, 0.5)
     terms = np.where((p > 0) & (p < 1), -inner * np.log(inner) - (1 - inner) * np.log(1 - inner), 0)
     np.testing.assert_allclose(pixel_entropy(images), terms.sum(axis=(1, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_floor_is_the_mean_entropy_of_the_test_images(tiny_run: Run) -> None:
+    p = load_test_data(tiny_run).images.astype(np.float64) / 255
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-(1 - p) * np.log(1 - p))
+    report = evaluate(tiny_run)
+    assert report.entropy_floor == pytest.approx(terms.sum() / len(p), rel=1e-6)
+    assert -report.elbo > report.entropy_floor
 
 
 def test_a_likelihood_that_is_a_density_has_no_floor(tiny_run: Run) -> None:
@@ -116,6 +132,7 @@ def test_the_shipped_run_is_as_good_as_promised(monkeypatch: pytest.MonkeyPatch)
     assert report["entropy_floor"] == pytest.approx(189.86, abs=0.01)
     assert report["weights_digest"] == run.weights_digest()
     assert (run.path / "weights.safetensors").stat().st_size <= 8_000_000
+    assert BATCH == 500
     again = encode_images(run.load_model(), load_dataset("fashion-mnist", "test").images[:BATCH])
     np.testing.assert_allclose(again.mean, encodings.mean[:BATCH], atol=1e-3)
     np.testing.assert_allclose(again.elbo, encodings.elbo[:BATCH], atol=0.05)
