@@ -11,12 +11,18 @@ from dashboard.state import current_visit
 from vae import DataError, RunError, list_runs
 
 ICON = Path(__file__).with_name("icon.svg")
+SIDEBAR = 210  # pixels: what it doesn't need goes to the map
+STYLE = """
+[data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }
+.stMainBlockContainer { padding: 2.6rem 1.25rem 1.5rem; }
+[data-testid=stSidebarUserContent] { padding-top: 0; }
+"""
 
 
 def main() -> None:
     """Draw what all pages share, then the page."""
-    st.set_page_config(page_title="Latent Explorer", page_icon=ICON, layout="wide")
-    st.html("<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 2rem; }</style>")
+    st.set_page_config(page_title="Latent Explorer", page_icon=ICON, layout="wide", initial_sidebar_state=SIDEBAR)
+    st.html(f"<style>{STYLE}</style>")
     page = st.navigation(
         [
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),

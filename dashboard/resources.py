@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float32, UInt8
 
+from dashboard.components.latent_map import MapPoints
 from vae import (
     VAE,
     Encodings,
@@ -20,9 +24,13 @@ from vae import (
     choose_device,
     decode_images,
     encode_images,
+    generator_for,
     load_test_data,
+    nearest,
     open_run,
     place,
+    typical_distances,
+    walk_back,
 )
 
 
@@ -49,15 +57,12 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class LoadedRun:
-    """A run that is ready to look at. ``map`` is None where the run has none that fits its weights and data."""
+    """A run that is ready to look at."""
 
     run: Run
     weights_digest: str
     data: ImageDataset
     encodings: Encodings
-    map: Map | None
-    map_problem: str | None
-    """Why there is no map, as a sentence."""
     model: VAE
     lock: threading.Lock
     """Held around the model: visitors share it."""
@@ -96,12 +101,45 @@ class LoadedRun:
         terms = float(encoded.reconstruction[0]), float(encoded.kl[0])
         return Subject(pixels, None, None, encoded.mean[0], encoded.logvar[0], *terms)
 
-    def place(self, z: Float32[np.ndarray, "count latent"]) -> Float32[np.ndarray, "count 2"] | None:
-        """An approximate position on the map for each point, or None without a map."""
-        if self.map is None:
-            return None
+    @cached_property
+    def typical(self) -> Float32[np.ndarray, " samples"]:
+        """How far samples of the aggregate posterior lie from the encoded images: what the off-manifold meter measures by."""
         used = self.encodings.map_dimensions
-        return place(z[:, used], self.encodings.mean[:, used], self.map.coordinates)
+        return typical_distances(self.encodings.mean[:, used], self.encodings.logvar[:, used], generator_for(0, "view"))
+
+    def nearest_rows(self, z: Float32[np.ndarray, " latent"], count: int, without: int | None = None) -> list[int]:
+        """The rows of the test images whose posterior means lie nearest to a point, nearest first, in the active
+        dimensions; ``without`` is left out."""
+        used, wanted = self.encodings.map_dimensions, min(count + 1, len(self.data))
+        rows, _ = nearest(z[None, used], self.encodings.mean[:, used], wanted)
+        return [row for row in rows[0].tolist() if row != without][:count]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownMap:
+    """A map that is ready to be drawn and placed on."""
+
+    map: Map
+    points: MapPoints
+    """What the browser draws, made once for all visitors."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has two dimensions, so that points can be placed on it and walked back from it."""
+        return bool(self.map.coordinates.shape[1] == 2)
+
+    def place(self, z: Float32[np.ndarray, "count latent"], encodings: Encodings) -> Float32[np.ndarray, "count 2"]:
+        """An approximate position on the map for each point."""
+        used = encodings.map_dimensions
+        return place(z[:, used], encodings.mean[:, used], self.map.coordinates)
+
+    def walk_back(
+        self, x: float, y: float, encodings: Encodings, z: Float32[np.ndarray, " latent"]
+    ) -> Float32[np.ndarray, " latent"]:
+        """``z`` with its active dimensions changed to an estimate of the latent point at a place of the map."""
+        point, used = z.astype(np.float32), encodings.map_dimensions
+        point[used] = walk_back(np.array([[x, y]]), self.map.coordinates, encodings.mean[:, used])[0]
+        return point
 
 
 def load_run(name: str) -> LoadedRun:
@@ -110,19 +148,32 @@ def load_run(name: str) -> LoadedRun:
     Raises:
         RunError, DataError: it, or the data it was trained on, can't be used.
     """
-    return _load(name, _fingerprint(open_run(name)))
+    run = open_run(name)
+    return _load(name, _fingerprint([run.path / file for file in ("config.json", "weights.safetensors", "encodings.npz")]))
 
 
-def _fingerprint(run: Run) -> tuple[tuple[str, int, int], ...]:
-    """What changes when the files that are loaded change: their sizes and times."""
-    files = [run.path / name for name in ("config.json", "weights.safetensors", "encodings.npz")]
-    files += sorted((run.path / "maps").glob("*.npz"))
+def find_map(loaded: LoadedRun, asked: MapConfig | None) -> tuple[ShownMap | None, str | None]:
+    """The map that was asked for, else the default one, else any that fits the run's weights and data.
+
+    Returns:
+        The map, or None and a sentence that says why there is none.
+    """
+    run = loaded.run
+    kept = _fingerprint(sorted((run.path / "maps").glob("*.npz")))
+    return _find_map(run.name, loaded.weights_digest, loaded.data.digest, asked, kept, loaded)
+
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+def _fingerprint(files: list[Path]) -> Fingerprint:
+    """What changes when files change: their sizes and times."""
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the run: weights, images and map")
-def _load(name: str, fingerprint: tuple[tuple[str, int, int], ...]) -> LoadedRun:
+@st.cache_resource(max_entries=4, show_spinner="Loading the run: weights, images and encodings")
+def _load(name: str, fingerprint: Fingerprint) -> LoadedRun:
     del fingerprint  # part of the cache's key only
     run = open_run(name)
     digest = run.weights_digest()
@@ -131,16 +182,33 @@ def _load(name: str, fingerprint: tuple[tuple[str, int, int], ...]) -> LoadedRun
     encodings = run.load_encodings()
     if len(encodings) != len(data):
         raise RunError(f"{run.path}: {len(encodings):,} encodings for {len(data):,} test images: remake them with evaluate")
-    found, problem = _find_map(run)
-    return LoadedRun(run, digest, data, encodings, found, problem, model, threading.Lock())
+    gc.freeze()  # Streamlit collects garbage after every run of a page: what is loaded for all need not be searched each time
+    return LoadedRun(run, digest, data, encodings, model, threading.Lock())
 
 
-def _find_map(run: Run) -> tuple[Map | None, str | None]:
-    """The default map, else any that fits."""
-    try:
-        return run.load_map(MapConfig()), None
-    except RunError as error:
-        others = run.list_maps()
-        if others:
-            return run.load_map(others[0]), None
-        return None, str(error)
+@st.cache_resource(max_entries=8, show_spinner="Loading the map")
+def _find_map(
+    name: str, weights: str, data: str, asked: MapConfig | None, kept: Fingerprint, _loaded: LoadedRun
+) -> tuple[ShownMap | None, str | None]:
+    del name, weights, data, kept  # parts of the cache's key
+    run = _loaded.run
+    problem = None
+    for config in (asked, MapConfig(), *run.list_maps()):
+        if config is None:
+            continue
+        try:
+            found = run.load_map(config)
+        except RunError as error:
+            problem = problem or str(error)
+            continue
+        if len(found.coordinates) == len(_loaded.data):
+            return ShownMap(found, _points(found, _loaded)), None
+        problem = f"{run.path}: a map of {len(found.coordinates):,} places for {len(_loaded.data):,} images"
+    return None, problem
+
+
+def _points(found: Map, loaded: LoadedRun) -> MapPoints:
+    data = loaded.data
+    points = MapPoints(loaded.weights_digest, found.coordinates, data.images, data.labels, data.class_names, "test images")
+    _ = points.base, points.sprites  # packed now, once, not while somebody waits for a page
+    return points

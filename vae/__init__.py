@@ -18,7 +18,17 @@ from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_point
 from vae.model import VAE, build_model
 from vae.objective import Elbo, elbo, elbo_monte_carlo
 from vae.posterior import Posterior, gaussian_kl
-from vae.projection import NEIGHBORS, fit_pca, fit_umap, nearest, off_manifold, place, place_among, typical_distances
+from vae.projection import (
+    NEIGHBORS,
+    fit_pca,
+    fit_umap,
+    nearest,
+    off_manifold,
+    place,
+    place_among,
+    typical_distances,
+    walk_back,
+)
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
@@ -82,4 +92,5 @@ __all__ = [
     "train",
     "traverse",
     "typical_distances",
+    "walk_back",
 ]

@@ -86,15 +86,29 @@ def place(
 def place_among(
     rows: Int64[np.ndarray, "m count"],
     distances: Float32[np.ndarray, "m count"],
-    coordinates: Float32[np.ndarray, "n 2"],
+    values: Float32[np.ndarray, "n width"],
     floor: float = 1e-6,
-) -> Float32[np.ndarray, "m 2"]:
-    """The mean position of each query's `nearest` points, weighted by the inverse of their squared distance. A query that
-    coincides with a point (is nearer than ``floor``) gets that point's position."""
+) -> Float32[np.ndarray, "m width"]:
+    """The mean of what each query's `nearest` points have (their position on a map, say), weighted by the inverse of their
+    squared distance. A query that coincides with a point (is nearer than ``floor``) gets that point's."""
     scale = np.maximum(distances, np.float32(floor))
     weights = (scale[:, :1] / scale) ** 2
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.asarray(np.einsum("mk,mkd->md", weights, coordinates[rows]), dtype=np.float32)
+    return np.asarray(np.einsum("mk,mkd->md", weights, values[rows]), dtype=np.float32)
+
+
+def walk_back(
+    places: Float[np.ndarray, "m 2"],
+    coordinates: Float32[np.ndarray, "n 2"],
+    points: Float32[np.ndarray, "n latent"],
+    count: int = NEIGHBORS,
+) -> Float32[np.ndarray, "m latent"]:
+    """An estimate of the latent point at each place of a map: `place_among` the ``count`` points nearest to it there.
+
+    NOTE: a map has no inverse. Between clusters this averages points that lie far from each other.
+    """
+    rows, distances = nearest(places, coordinates, min(count, len(points)))
+    return place_among(rows, distances, points, 1e-6 * max(1.0, float(np.abs(coordinates).max())))
 
 
 # --- how far from the encoded images -------------------------------------------------------------------------------

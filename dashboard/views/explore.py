@@ -1,26 +1,54 @@
-"""Explore: the map of the test set, the chosen image and what the model makes of it, a slider for every latent dimension."""
+"""Explore: the map of the test set beside the image that is looked at, and sliders that decode while they are dragged.
+
+The map's points stand outside the inspector's fragment, so that a click or a move of a slider reruns the inspector alone and
+sends neither points nor pictures again. A lasso changes what stands below the map, so it runs the whole page.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.charts import map_figure
+from dashboard.colourings import colouring_names, colouring_title, find_colouring
+from dashboard.components.latent_map import (
+    Clear,
+    Empty,
+    MapCommit,
+    Mark,
+    Select,
+    View,
+    latent_map_marks,
+    latent_map_points,
+)
+from dashboard.components.latent_sliders import (
+    SlidersCommit,
+    Strips,
+    build_strips,
+    latent_sliders,
+    open_dimensions,
+    read_commit,
+    slider_ranges,
+)
+from dashboard.components.thumbnails import thumbnails
 from dashboard.downloads import offer_downloads
-from dashboard.pictures import difference, enlarged, to_uint8
-from dashboard.resources import LoadedRun, load_run
-from dashboard.state import MAX_ABS_Z, Visit, current_visit, fit_to_run, write_url
+from dashboard.links import fit_to_run, write_url
+from dashboard.pictures import difference
+from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
+from dashboard.search import search_images
+from dashboard.selection import selection_panel, table_csv
+from dashboard.state import Visit, current_visit
 from vae import generator_for, sample_prior
 
-OPEN_DIMENSIONS = 8
-RANGE_STDS = 4.0
+MAP_HEIGHT = 478
+NEIGHBOURS = 8
+FOUND = 16
 ORIGINS = {
     "mean": "the posterior mean of {title}",
     "posterior": "a sample of the posterior of {title}",
     "prior": "a sample of the prior N(0, I)",
     "moved": "a point you moved to",
+    "map": "a place on the map, estimated from the 8 images nearest to it",
+    "selection": "the mean of the selected images' encodings",
     "link": "the point of the link",
 }
 
@@ -34,213 +62,249 @@ def page() -> None:
     fit_to_run(visit, loaded)
     while visit.notes:
         st.info(visit.notes.pop(0))
-    left, right = st.columns([3, 2], gap="medium")
+    shown, problem = find_map(loaded, visit.map)
+    left, right = st.columns([58, 42], gap="small")
     with left:
-        _map(loaded, visit)
+        if shown is None:
+            st.warning(f"This run has no map to show. {problem}")
+        else:
+            _map(loaded, visit, shown)
     with right:
-        _inspector(loaded, visit)
+        _inspector(loaded, visit, shown)
 
 
 # --- the map -------------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _map_figure(weights_digest: str, map_digest: str, _loaded: LoadedRun) -> go.Figure:
-    del weights_digest, map_digest  # parts of the cache's key
-    if _loaded.map is None:
-        raise ValueError("a map figure needs a map")
-    return map_figure(_loaded.map.coordinates, _loaded.data, _loaded.encodings.elbo)
+def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
+    config, encodings = shown.map.config, loaded.encodings
 
+    def colour() -> None:
+        visit.colouring = st.session_state["colouring"]
 
-def _map(loaded: LoadedRun, visit: Visit) -> None:
-    if loaded.map is None:
-        st.warning(f"This run has no map to show. {loaded.map_problem}")
-        return
-    key = f"map-{loaded.weights_digest}"
-
-    def choose() -> None:
-        row = selected_row(st.session_state.get(key), len(loaded.data))
-        if row is not None:
-            visit.select(row)
-
-    config = loaded.map.config
-    method = config.method.upper()
-    used = len(loaded.encodings.map_dimensions)
-    st.markdown(
-        f"**{len(loaded.data):,} of {len(loaded.data):,} test images**, {method} of their posterior means "
-        f"({used} active dimensions). Click a point to choose its image."
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state["colouring"] = visit.colouring
+        st.selectbox(
+            "Colour by",
+            colouring_names(loaded),
+            format_func=lambda name: colouring_title(name, encodings),
+            key="colouring",
+            on_change=colour,
+            width=270,
+        )
+        st.download_button(
+            "Map (CSV)",
+            data=lambda: table_csv(loaded, shown, range(len(loaded.data))),
+            file_name=f"{visit.run}-map.csv",
+            mime="text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+            help="Row, class, map coordinates and ELBO terms (nats, one sample of z) of every test image.",
+        )
+    latent_map_points(
+        shown.points, key=f"map-{visit.instance}", colouring=find_colouring(loaded, visit.colouring), height=MAP_HEIGHT
     )
-    st.plotly_chart(
-        _map_figure(loaded.weights_digest, repr(config), loaded),
-        key=key,
-        on_select=choose,
-        selection_mode="points",
-        config={"scrollZoom": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
-        alt=f"Map of {len(loaded.data):,} test images",
+    st.caption(
+        f"{config.method.upper()} of the posterior means of all {len(loaded.data):,} test images, in the "
+        f"{len(encodings.map_dimensions)} active dimensions. "
+        "Click an image to look at it, an empty place to decode what may lie there."
     )
-    st.download_button(
-        "Map and ELBO terms (CSV)",
-        data=lambda: _table(loaded),
-        file_name=f"{visit.run}-map.csv",
-        mime="text/csv",
-        on_click="ignore",
-        help="Row, class, map coordinates and ELBO terms (nats, one sample of z) of every test image.",
-    )
+    selection_panel(loaded, visit, shown)
 
 
-def selected_row(event: object, count: int) -> int | None:
-    """The row that a selection on the map names, or None: what a browser sends is checked like any input."""
-    try:
-        points = event["selection"]["points"]  # type: ignore[index]
-        row = points[0]["customdata"]
-        row = row[0] if isinstance(row, (list, tuple)) else row
-    except (TypeError, KeyError, IndexError):
-        return None
-    whole = isinstance(row, int) or (isinstance(row, float) and row.is_integer())  # JavaScript has one kind of number
-    return int(row) if whole and not isinstance(row, bool) and 0 <= row < count else None
+def _follow_map(loaded: LoadedRun, visit: Visit, shown: ShownMap, commit: MapCommit) -> None:
+    """Do what was asked for on the map."""
+    if isinstance(commit, Select):
+        visit.selection = commit
+        if commit.primary is not None and (commit.primary != visit.row or visit.outside is not None):
+            visit.select(commit.primary)
+    elif isinstance(commit, Clear):
+        visit.selection = None
+    elif isinstance(commit, Empty):
+        visit.go(shown.walk_back(commit.x, commit.y, loaded.encodings, visit.point(loaded)), "map")
+    elif isinstance(commit, View):
+        visit.view = commit if commit.ranges is not None else None
+        write_url(visit, loaded)
 
 
-def _table(loaded: LoadedRun) -> bytes:
-    encodings, count = loaded.encodings, len(loaded.data)
-    columns: dict[str, object] = {"row": range(count)}
-    if loaded.data.labels is not None:
-        columns["class"] = [loaded.data.class_name(row) for row in range(count)]
-    if loaded.map is not None:
-        columns |= {"map_x": loaded.map.coordinates[:, 0], "map_y": loaded.map.coordinates[:, 1]}
-    columns |= {"elbo_nats": encodings.elbo, "reconstruction_nats": encodings.reconstruction, "kl_nats": encodings.kl}
-    return pd.DataFrame(columns).to_csv(index=False).encode()
-
-
-# --- the chosen image ----------------------------------------------------------------------------------------------
+# --- the inspector -------------------------------------------------------------------------------------------------
 
 
 @st.fragment
-def _inspector(loaded: LoadedRun, visit: Visit) -> None:
-    _choose_image(loaded, visit)
-    subject = visit.subject(loaded)
-    point = visit.point(loaded)
-    decoded = to_uint8(loaded.decode(point[None])[0])
-    apart = difference(subject.pixels, decoded)
-    pictures = (
-        ("Original", subject.pixels, subject.title),
-        ("Decoded", decoded, "what the decoder makes of the point"),
-        ("|Difference|", apart, f"mean {apart.mean():.1f} of 255"),
+def _inspector(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
+    with st.container(gap="xsmall"):
+        _inspect(loaded, visit, shown)
+
+
+def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
+    before = visit.selection_rows
+    key = f"sliders-{visit.instance}"
+    _follow_sliders(loaded, visit, key)
+    _search(loaded, visit)
+    if shown is not None:
+        _marks(loaded, visit, shown)
+    _numbers(loaded, visit)
+    subject, strips = visit.subject(loaded), _strips(loaded, visit, shown)
+    latent_sliders(
+        strips,
+        loaded.encodings,
+        key=key,
+        instance=f"map-{visit.instance}",
+        run=loaded.weights_digest,
+        subject=subject.title,
+        original=subject.pixels,
+        row=subject.row,
+        answers=visit.answers,
+        can_undo=visit.history.can_undo,
+        can_redo=visit.history.can_redo,
     )
-    for column, (title, image, caption) in zip(st.columns(3, gap="small"), pictures, strict=True):
-        with column:
-            st.image(enlarged(image), caption=f"{title}: {caption}", width="stretch", alt=f"{title}: {subject.title}")
-    st.markdown(f"Decoded from **{ORIGINS[visit.origin].format(title=subject.title)}**.")
-    elbo = subject.reconstruction - subject.kl
-    st.markdown(
-        f"−ELBO **{-elbo:.1f}** = reconstruction {-subject.reconstruction:.1f} + KL {subject.kl:.1f}",
-        help="Of the image itself, in nats, from one sample of its posterior; lower is better. "
-        "reconstruction is −log p(x|z) summed over pixels, KL is from q(z|x) to the prior N(0, I).",
-    )
-    _actions(loaded, visit)
+    _neighbours(loaded, visit)
+    point, decoded = visit.point(loaded), strips.settled
+    images = {"original": subject.pixels, "decoded": decoded, "difference": difference(subject.pixels, decoded)}
+    offer_downloads(visit.run, subject, point, images)
     if subject.row is None:
         st.caption("The link in the address bar carries the run and the point; your picture itself is not part of it.")
-    _sliders(loaded, visit)
-    images = {"original": subject.pixels, "decoded": decoded, "difference": apart}
-    offer_downloads(visit.run, subject, point, images)
     write_url(visit, loaded)
+    if visit.selection_rows != st.session_state.get("rows-below-the-map", before):
+        st.rerun()  # what stands below the map is about another selection
 
 
-def _choose_image(loaded: LoadedRun, visit: Visit) -> None:
-    last = len(loaded.data) - 1
+def _marks(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
+    cursor, outside = shown.place(visit.point(loaded)[None], loaded.encodings)[0], visit.outside
+    marks = []
+    if outside is not None:
+        x, y = shown.place(outside.mean[None], loaded.encodings)[0]
+        marks = [Mark(float(x), float(y), "your image")]
+    latent_map_marks(
+        shown.points,
+        key=f"map-{visit.instance}",
+        selection=visit.selection,
+        current=visit.row if outside is None else None,
+        cursor=(float(cursor[0]), float(cursor[1])),
+        marks=marks,
+        view=visit.view,
+        on_commit=lambda commit: _follow_map(loaded, visit, shown, commit),
+    )
 
-    def go() -> None:
-        visit.select(int(st.session_state["row"]))
 
-    def random() -> None:
-        visit.seed += 1
-        visit.select(int(np.random.default_rng().integers(last + 1)))
-
-    st.session_state["row"] = visit.row
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(f"Test image (row 0 to {last})", 0, last, key="row", step=1, on_change=go, width=180)
-        st.button("Random image", on_click=random, icon=":material/shuffle:")
-
-
-def _actions(loaded: LoadedRun, visit: Visit) -> None:
+def _numbers(loaded: LoadedRun, visit: Visit) -> None:
     subject = visit.subject(loaded)
-    choices = {"mean": "Posterior mean", "posterior": "Posterior sample"}
+    elbo = subject.reconstruction - subject.kl
+    st.caption(
+        f"−ELBO **{-elbo:.1f}** = reconstruction {-subject.reconstruction:.1f} + KL {subject.kl:.1f} nats.  \n"
+        f"Decoded: {ORIGINS[visit.origin].format(title=subject.title)}.",
+        help="The numbers are of the image itself, in nats, from one sample of its posterior; lower is better. "
+        "reconstruction is −log p(x|z) summed over pixels, KL is from q(z|x) to the prior N(0, I).",
+    )
 
-    def switch() -> None:
-        if st.session_state["reconstruct-from"] == "mean":
-            visit.go(None, "mean")
-        elif st.session_state["reconstruct-from"] == "posterior":
-            visit.seed += 1
-            noise = np.asarray(sample_prior(1, loaded.latent, generator_for(visit.seed, "view")))[0]
-            visit.go(subject.mean + np.exp(subject.logvar / 2) * noise, "posterior")
 
-    def prior() -> None:
-        visit.seed += 1
-        visit.go(np.asarray(sample_prior(1, loaded.latent, generator_for(visit.seed, "view")))[0], "prior")
+def _search(loaded: LoadedRun, visit: Visit) -> None:
+    def random() -> None:
+        visit.selection = None
+        visit.select(int(np.random.default_rng().integers(len(loaded.data))))
 
-    st.session_state["reconstruct-from"] = visit.origin if visit.origin in choices else None
+    def search() -> None:
+        rows, _ = search_images(st.session_state["search"], loaded.data, loaded.encodings.elbo, FOUND)
+        if len(rows) == 1:
+            _look_at(visit, rows[0])
+
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control(
-            "Reconstruct from the",
-            list(choices),
-            format_func=choices.__getitem__,
-            key="reconstruct-from",
-            on_change=switch,
-            help="The mean of q(z|x), or one sample of it. Choosing again after moving a slider returns there.",
+        text = st.text_input(
+            "Find test images",
+            key="search",
+            on_change=search,
+            placeholder="Find: a row, a class, “hardest shirt”",
+            max_chars=100,
+            label_visibility="collapsed",
         )
-        st.button("Prior sample", on_click=prior, icon=":material/casino:", help="Decode a new z ~ N(0, I).")
-        st.button(
-            "Reset",
-            on_click=visit.reset,
-            icon=":material/undo:",
-            disabled=visit.origin != "moved",
-            help="Undo all moves of the sliders.",
+        st.button("Random", on_click=random, icon=":material/shuffle:", help="A random test image.")
+    if not text or not text.strip():
+        return
+    rows, sentence = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
+    if len(rows) > 1:
+        _choices(loaded, visit, rows, "search-results")
+    if len(rows) != 1:
+        st.caption(sentence)
+
+
+def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
+    subject = visit.subject(loaded)
+    rows = loaded.nearest_rows(subject.mean, NEIGHBOURS, without=subject.row)
+    if rows:
+        st.caption(
+            f"Nearest to {subject.title}:",
+            help="The test images whose posterior means lie nearest to this image's, in the active dimensions, nearest first.",
         )
+        _choices(loaded, visit, rows, "neighbours")
+
+
+def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str) -> None:
+    """Pictures of test images to go to."""
+    names = [loaded.subject(row).title for row in rows]
+    thumbnails(
+        loaded.data.images[rows],
+        [str(row) for row in rows],
+        key=f"{key}-{visit.instance}",
+        names=[name[0].upper() + name[1:] for name in names],
+        on_pick=lambda index: _look_at(visit, rows[index]),
+        size=46,
+    )
+
+
+def _look_at(visit: Visit, row: int) -> None:
+    """Go to an image that was picked beside the map: a selection of several stays."""
+    if len(visit.selection_rows) < 2:
+        visit.selection = None
+    visit.select(row)
 
 
 # --- the sliders ---------------------------------------------------------------------------------------------------
 
 
-def _sliders(loaded: LoadedRun, visit: Visit) -> None:
-    encodings = loaded.encodings
-    active = encodings.active_dimensions.tolist()
-    inactive = [dimension for dimension in encodings.order.tolist() if not encodings.active[dimension]]
-    st.markdown("**Latent dimensions**, by KL, the strongest first")
-    for dimension in active[:OPEN_DIMENSIONS]:
-        _slider(loaded, visit, dimension)
-    if active[OPEN_DIMENSIONS:] and st.toggle(f"{len(active) - OPEN_DIMENSIONS} more active dimensions"):
-        for dimension in active[OPEN_DIMENSIONS:]:
-            _slider(loaded, visit, dimension)
-    if inactive and st.toggle(
-        f"{len(inactive)} inactive dimensions",
-        help="The encoder's mean hardly changes in them from image to image (variance at most 0.01): the model doesn't use "
-        "them, and moving them changes next to nothing.",
-    ):
-        for dimension in inactive:
-            _slider(loaded, visit, dimension)
+def _strips(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
+    """The filmstrips of the current place, made once for each generation."""
+    if visit.strips is None:
+        subject = visit.subject(loaded)
+        with loaded.lock:
+            visit.strips = build_strips(
+                loaded.model,
+                loaded.encodings,
+                visit.point(loaded),
+                open_dimensions(loaded.encodings, visit.unfolded),
+                generation=visit.generation,
+                typical=loaded.typical,
+                encoded=subject.mean,
+                coordinates=shown.map.coordinates if shown is not None and shown.is_flat else None,
+            )
+    return visit.strips
 
 
-def _slider(loaded: LoadedRun, visit: Visit, dimension: int) -> None:
-    encodings, point = loaded.encodings, visit.point(loaded)
-    value = float(np.clip(point[dimension], -MAX_ABS_Z, MAX_ABS_Z))
-    middle, std = float(encodings.aggregate_mean[dimension]), float(encodings.aggregate_std[dimension])
-    low, high = np.floor(min(middle - RANGE_STDS * std, value)), np.ceil(max(middle + RANGE_STDS * std, value))
-    key = f"dimension-{dimension}"
+def _follow_sliders(loaded: LoadedRun, visit: Visit, key: str) -> None:
+    """Do what was asked for with the sliders since their last strips, if anything was."""
+    point, subject = visit.point(loaded), visit.subject(loaded)
+    commit = read_commit(key, visit.generation, *slider_ranges(loaded.encodings, point, subject.mean))
+    if commit is None:
+        return
+    _carry_out(loaded, visit, commit)
+    visit.unfolded = commit.unfolded
+    visit.renew(commit.sequence)
 
-    def move() -> None:
-        z = visit.point(loaded).copy()
-        z[dimension] = float(st.session_state[key])
-        visit.move(z)
 
-    st.session_state[key] = round(value, 2)
-    st.slider(
-        f"Dimension {dimension} (KL {encodings.kl_per_dimension[dimension]:.2f} nats)",
-        float(low),
-        float(high),
-        step=0.01,
-        key=key,
-        on_change=move,
-        help=f"Aggregate posterior: mean {middle:.2f}, standard deviation {std:.2f}.",
-    )
+def _carry_out(loaded: LoadedRun, visit: Visit, commit: SlidersCommit) -> None:
+    subject = visit.subject(loaded)
+    if commit.action == "drag":
+        visit.go(commit.moved(visit.point(loaded)), "moved")
+    elif commit.action == "undo":
+        visit.undo()
+    elif commit.action == "redo":
+        visit.redo()
+    elif commit.action == "reset":
+        visit.go(None, "mean")
+    elif commit.action in ("prior", "posterior"):
+        visit.seed += 1
+        noise = np.asarray(sample_prior(1, loaded.latent, generator_for(visit.seed, "view")))[0]
+        from_prior = commit.action == "prior"
+        visit.go(noise if from_prior else subject.mean + np.exp(subject.logvar / 2) * noise, commit.action)
 
 
 if __name__ == "__main__":

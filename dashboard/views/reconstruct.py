@@ -8,9 +8,10 @@ import numpy as np
 import streamlit as st
 
 from dashboard.downloads import offer_downloads
+from dashboard.links import fit_to_run, write_url
 from dashboard.pictures import difference, enlarged, to_uint8
 from dashboard.resources import LoadedRun, Subject, load_run
-from dashboard.state import Visit, current_visit, fit_to_run, write_url
+from dashboard.state import Visit, current_visit
 from vae import generator_for, sample_prior
 from vae.images import Adjustments, ImageError, Invert, Picture, Prepared, default_adjustments, prepare, read_picture, to_png
 

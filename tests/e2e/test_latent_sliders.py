@@ -290,9 +290,9 @@ def test_undo_redo_reset_and_samples(page: Page, address: str) -> None:
         point: list[float] = found["z"]
         return point
 
-    page.get_by_role("button", name="Sample the prior").click()
+    page.get_by_role("button", name="Sample prior").click()
     points.append(after(2))
-    page.get_by_role("button", name="Sample the posterior").click()
+    page.get_by_role("button", name="Sample posterior").click()
     points.append(after(3))
     assert len({tuple(point) for point in points}) == 3
     undo.click()
@@ -423,7 +423,7 @@ def test_names_roles_and_room(page: Page, address: str) -> None:
     visit(page, address)
     for name in ("Original image", "Decoded image", "Difference"):
         expect(page.get_by_role("img", name=name, exact=True)).to_be_visible()
-    names = ("Undo", "Redo", "Reset to the encoded mean", "Sample the prior", "Sample the posterior")
+    names = ("Undo", "Redo", "Reset to the encoded mean", "Sample prior", "Sample posterior")
     for name in names:
         expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()
     thumb, _ = slider(page, 7)

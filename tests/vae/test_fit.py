@@ -217,12 +217,13 @@ def test_the_command_line_stops_at_ctrl_c_and_says_how_to_go_on(
         if isinstance(event, Step) and event.step == 6:
             signal.raise_signal(signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr(_Progress, "_show", interrupt)
         assert main([*TRAIN, "--run", "x"]) == 130
     hint = "stopped and saved; continue with: python -m vae train --run x --resume"
     assert capsys.readouterr().err.splitlines()[-1] == hint
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == before
     assert main(hint.split(" vae ")[1].split()) == 0
     assert_same_story("whole", "x")
 

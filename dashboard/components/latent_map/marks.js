@@ -81,12 +81,12 @@ class Marks {
       paths.get(colour).arc(x, y, radius, 0, 2 * Math.PI);
     }
     const isFew = rows.length <= FEW;
-    pen.lineWidth = isFew ? 1.5 : 0.75;
-    pen.strokeStyle = isFew ? this.theme.text : this.theme.background;
+    pen.lineWidth = 1.5;
+    pen.strokeStyle = this.theme.text;
     for (const [colour, path] of paths) {
       pen.fillStyle = colour;
       pen.fill(path);
-      pen.stroke(path);
+      if (isFew) pen.stroke(path); // of many, the edges would hide the colours
     }
   }
 

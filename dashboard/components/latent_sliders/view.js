@@ -1,11 +1,11 @@
 // The component's elements, and what can be written into them. It knows nothing of the server.
 
 const BUTTONS = [
-  ["undo", "Undo", "Undo"],
-  ["redo", "Redo", "Redo"],
+  ["undo", "↶", "Undo"],
+  ["redo", "↷", "Redo"],
   ["reset", "Reset", "Reset to the encoded mean", "R"],
-  ["prior", "Sample the prior", "Sample the prior"],
-  ["posterior", "Sample the posterior", "Sample the posterior", "S"],
+  ["prior", "Sample prior", "Sample prior"],
+  ["posterior", "Sample posterior", "Sample posterior", "S"],
 ];
 const INACTIVE =
   "Inactive: the encoder's mean hardly changes in them from image to image (variance at most 0.01). " +
@@ -32,7 +32,7 @@ class View {
     const row = element("div", { class: "buttons", role: "group", "aria-label": "Move the point" });
     row.append(...Object.values(this.buttons));
     const legend = element("p", { class: "legend" });
-    const marks = [["mean", "mean and ±2σ of all images"], ["encoded", "encoded value (double click returns there)"]];
+    const marks = [["mean", "mean, ±2σ of all images"], ["encoded", "encoded value (double click: back to it)"]];
     legend.append(...marks.map(([name, text]) => element("span", {}, element("i", { class: `mark ${name}` }), text)));
     this.legend = legend;
     this.root = element("div", { class: "latent-sliders" }, top, row, legend, this.note, this.list);
