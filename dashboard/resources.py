@@ -149,7 +149,7 @@ def load_run(name: str) -> LoadedRun:
         RunError, DataError: it, or the data it was trained on, can't be used.
     """
     run = open_run(name)
-    return _load(name, _fingerprint([run.path / file for file in ("config.json", "weights.safetensors", "encodings.npz")]))
+    return _load(run.path, _fingerprint([run.path / file for file in ("config.json", "weights.safetensors", "encodings.npz")]))
 
 
 def find_map(loaded: LoadedRun, asked: MapConfig | None) -> tuple[ShownMap | None, str | None]:
@@ -160,7 +160,7 @@ def find_map(loaded: LoadedRun, asked: MapConfig | None) -> tuple[ShownMap | Non
     """
     run = loaded.run
     kept = _fingerprint(sorted((run.path / "maps").glob("*.npz")))
-    return _find_map(run.name, loaded.weights_digest, loaded.data.digest, asked, kept, loaded)
+    return _find_map(run.path, loaded.weights_digest, loaded.data.digest, asked, kept, loaded)
 
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -173,9 +173,9 @@ def _fingerprint(files: list[Path]) -> Fingerprint:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the run: weights, images and encodings")
-def _load(name: str, fingerprint: Fingerprint) -> LoadedRun:
+def _load(path: Path, fingerprint: Fingerprint) -> LoadedRun:
     del fingerprint  # part of the cache's key only
-    run = open_run(name)
+    run = open_run(path)
     digest = run.weights_digest()
     model = run.load_model(choose_device())
     data = load_test_data(run)
@@ -188,9 +188,9 @@ def _load(name: str, fingerprint: Fingerprint) -> LoadedRun:
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the map")
 def _find_map(
-    name: str, weights: str, data: str, asked: MapConfig | None, kept: Fingerprint, _loaded: LoadedRun
+    path: Path, weights: str, data: str, asked: MapConfig | None, kept: Fingerprint, _loaded: LoadedRun
 ) -> tuple[ShownMap | None, str | None]:
-    del name, weights, data, kept  # parts of the cache's key
+    del path, weights, data, kept  # parts of the cache's key
     run = _loaded.run
     problem = None
     for config in (asked, MapConfig(), *run.list_maps()):

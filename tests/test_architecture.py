@@ -93,7 +93,7 @@ OPENED = """
 import sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file("dashboard/app.py", default_timeout=60).run()
-assert not app.exception and app.slider
+assert not app.exception and app.session_state["visit"].strips is not None
 heavy = {"umap", "numba"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -247,7 +247,7 @@ def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str) -> None
         key=f"{key}-{visit.instance}",
         names=[name[0].upper() + name[1:] for name in names],
         on_pick=lambda index: _look_at(visit, rows[index]),
-        size=46,
+        size=42,
     )
 
 

@@ -12,8 +12,16 @@ from streamlit.testing.v1 import AppTest
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _let_go_of_what_is_cached() -> Iterator[None]:
+    """NOTE: kept between tests: what is cached is read-only, and its keys know the folder and the files it came from."""
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
 @pytest.fixture
-def open_app() -> Iterator[Callable[..., AppTest]]:
+def open_app() -> Callable[..., AppTest]:
     """Open the app, with query parameters, on one of its pages."""
 
     def start(page: str | None = None, **query: str) -> AppTest:
@@ -25,6 +33,4 @@ def open_app() -> Iterator[Callable[..., AppTest]]:
             app.switch_page(f"views/{page}.py").run()
         return app
 
-    yield start
-    st.cache_resource.clear()
-    st.cache_data.clear()
+    return start

@@ -9,12 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from dashboard.colourings import find_colouring
+from dashboard.components.latent_map import View, commit_key
+from dashboard.pictures import to_uint8
+from dashboard.resources import LoadedRun, find_map, load_run
+from dashboard.search import search_images
+from dashboard.selection import means_npz, table_csv
 from dashboard.state import Visit
-from vae import load_dataset, open_run
+from vae import MapConfig, load_dataset, open_run
 from vae.runs import CHECKPOINTS_VARIABLE
 
 OpenApp = Callable[..., AppTest]
@@ -53,15 +60,46 @@ def picture(width: int = 60, height: int = 90) -> bytes:
 # --- Explore -------------------------------------------------------------------------------------------------------
 
 
-def test_explore_shows_the_map_and_the_numbers_of_the_first_image(open_app: OpenApp) -> None:
+def slide(app: AppTest, action: str, changes: list[list[float]] | None = None, unfolded: tuple[str, ...] = ()) -> None:
+    """What the sliders send when something was done with them."""
+    visit = visit_of(app)
+    commit = {"generation": visit.generation, "sequence": 1000 + visit.generation, "action": action}
+    commit |= {"changes": changes or [], "unfolded": list(unfolded)}
+    app.session_state[f"sliders-{visit.instance}"] = {"commit": commit}
+    app.run()
+    assert not app.exception
+
+
+def on_the_map(app: AppTest, **commit: object) -> None:
+    """What the map sends when something was done there."""
+    visit = visit_of(app)
+    number = app.session_state["sent"] + 1 if "sent" in app.session_state else 1
+    app.session_state["sent"] = number
+    app.session_state[commit_key(f"map-{visit.instance}")] = {"commit": {**commit, "id": f"test-{number}"}}
+    app.run()
+    assert not app.exception
+
+
+def click(app: AppTest, row: int) -> None:
+    on_the_map(app, kind="select", clicked=[row], polygon=None, hidden=[], primary=row)
+
+
+def around(rows: list[int]) -> list[list[float]]:
+    """A box on the map around some images."""
+    coordinates = open_run(RUN).load_map(MapConfig()).coordinates[rows]
+    (left, bottom), (right, top) = coordinates.min(axis=0).tolist(), coordinates.max(axis=0).tolist()
+    return [[left - 0.1, bottom - 0.1], [right + 0.1, bottom - 0.1], [right + 0.1, top + 0.1], [left - 0.1, top + 0.1]]
+
+
+def test_explore_shows_the_numbers_of_the_first_image(open_app: OpenApp) -> None:
     app = open_app()
     assert not app.exception
     encodings = open_run(RUN).load_encodings()
     text = said(app)
-    assert "**10,000 of 10,000 test images**, UMAP of their posterior means (16 active dimensions)" in text
+    assert "UMAP of the posterior means of all 10,000 test images, in the 16 active dimensions." in text
     reconstruction, kl = -encodings.reconstruction[0], encodings.kl[0]
-    assert f"−ELBO **{reconstruction + kl:.1f}** = reconstruction {reconstruction:.1f} + KL {kl:.1f}" in text
-    assert "the posterior mean of test image 0, Ankle boot" in text
+    assert f"−ELBO **{reconstruction + kl:.1f}** = reconstruction {reconstruction:.1f} + KL {kl:.1f} nats" in text
+    assert "Decoded: the posterior mean of test image 0, Ankle boot" in text
 
 
 def test_the_sidebar_states_the_run_with_its_sign_unit_and_count(open_app: OpenApp) -> None:
@@ -70,87 +108,259 @@ def test_the_sidebar_states_the_run_with_its_sign_unit_and_count(open_app: OpenA
     assert expected in said(open_app())
 
 
-def test_sliders_stand_in_the_order_of_kl_and_show_the_posterior_mean(open_app: OpenApp) -> None:
+def test_the_strips_are_those_of_the_strongest_dimensions_about_the_posterior_mean(open_app: OpenApp) -> None:
     app, encodings = open_app(), open_run(RUN).load_encodings()
-    dimensions = [int(slider.label.split()[1]) for slider in app.slider]
-    assert dimensions == encodings.active_dimensions[:8].tolist()
-    for slider, dimension in zip(app.slider, dimensions, strict=True):
-        assert slider.value == pytest.approx(encodings.mean[0, dimension], abs=0.0051)
-        std, mean = encodings.aggregate_std[dimension], encodings.aggregate_mean[dimension]
-        assert slider.min <= mean - 2 * std
-        assert slider.max >= mean + 2 * std
+    strips = visit_of(app).strips
+    assert strips is not None
+    assert strips.dimensions.tolist() == encodings.active_dimensions[:8].tolist()
+    assert strips.frames.shape == (8, 61, 1, 28, 28)
+    np.testing.assert_array_equal(strips.z, encodings.mean[0])
+    low, high = encodings.aggregate_mean - 2 * encodings.aggregate_std, encodings.aggregate_mean + 2 * encodings.aggregate_std
+    assert (strips.low <= low).all()
+    assert (strips.high >= high).all()
+    np.testing.assert_array_equal(strips.settled, to_uint8(_loaded().decode(strips.z[None])[0]))
 
 
-def test_a_slider_moves_one_dimension_and_reset_returns(open_app: OpenApp) -> None:
+def test_a_drag_moves_one_dimension_and_reset_returns(open_app: OpenApp) -> None:
     app = open_app()
-    before = visit_of(app).point(_loaded()).copy()
-    dimension = int(app.slider[0].label.split()[1])
-    app.slider[0].set_value(1.25).run()
+    before, first = visit_of(app).point(_loaded()).copy(), visit_of(app).generation
+    dimension = int(_loaded().encodings.active_dimensions[0])
+    slide(app, "drag", [[dimension, 1.25]])
     after = visit_of(app).z
     assert after is not None
     assert after[dimension] == pytest.approx(1.25)
     assert np.array_equal(np.delete(after, dimension), np.delete(before, dimension))
-    assert "a point you moved to" in said(app)
+    assert visit_of(app).generation > first
+    assert visit_of(app).answers == 1000 + first
+    assert "Decoded: a point you moved to" in said(app)
     assert query(app)["z"] == f"{dimension}:1.25"
-    widget(app.button, "Reset").click().run()  # type: ignore[attr-defined]
+    slide(app, "reset")
     assert visit_of(app).z is None
     assert "z" not in query(app)
-    assert app.slider[0].value == pytest.approx(before[dimension], abs=0.0051)
 
 
-def test_reset_after_a_prior_sample_returns_to_that_sample(open_app: OpenApp) -> None:
+def test_undo_and_redo_walk_along_what_was_visited(open_app: OpenApp) -> None:
     app = open_app()
-    widget(app.button, "Prior sample").click().run()  # type: ignore[attr-defined]
+    slide(app, "prior")
     sample = visit_of(app).z
-    assert sample is not None
-    app.slider[1].set_value(-0.5).run()
-    widget(app.button, "Reset").click().run()  # type: ignore[attr-defined]
+    click(app, 42)
+    assert (visit_of(app).row, visit_of(app).z) == (42, None)
+    slide(app, "undo")
+    assert visit_of(app).row == 0
     assert np.array_equal(visit_of(app).z, sample)
-    assert "a sample of the prior N(0, I)" in said(app)
+    slide(app, "undo")
+    assert visit_of(app).z is None
+    assert not visit_of(app).history.can_undo
+    slide(app, "redo")
+    slide(app, "redo")
+    assert visit_of(app).row == 42
+    assert not visit_of(app).history.can_redo
 
 
 def test_each_prior_sample_is_another_and_gaussian(open_app: OpenApp) -> None:
     app, drawn = open_app(), []
     for _ in range(3):
-        widget(app.button, "Prior sample").click().run()  # type: ignore[attr-defined]
+        slide(app, "prior")
         drawn.append(visit_of(app).z)
     values = np.concatenate(drawn)
     assert len({z.tobytes() for z in drawn}) == 3
     assert abs(values.mean()) < 0.3
     assert 0.75 < values.std() < 1.25
+    assert "a sample of the prior N(0, I)" in said(app)
 
 
-def test_the_switch_says_whether_the_mean_or_a_sample_is_decoded(open_app: OpenApp) -> None:
+def test_a_posterior_sample_is_drawn_about_the_mean_with_its_spread(open_app: OpenApp) -> None:
     app = open_app()
-    switch = app.segmented_control(key="reconstruct-from")
-    assert switch.value == "mean"
-    switch.set_value("posterior").run()
+    slide(app, "posterior")
     z, loaded = visit_of(app).z, _loaded()
     assert z is not None
     assert "a sample of the posterior of test image 0, Ankle boot" in said(app)
     standardised = (z - loaded.encodings.mean[0]) / np.exp(loaded.encodings.logvar[0] / 2)
     assert 0.6 < standardised.std() < 1.4
-    app.segmented_control(key="reconstruct-from").set_value("mean").run()
+
+
+@pytest.mark.parametrize(
+    "commit",
+    [
+        {"changes": [[63, float("nan")]]},
+        {"changes": [[63, 1e9]]},
+        {"changes": [[64, 0.0]]},
+        {"changes": [[63, "1"]]},
+        {"generation": 99},
+        {"action": "rm -rf"},
+        {"unfolded": ["all"]},
+        {"sequence": -1},
+    ],
+)
+def test_what_the_sliders_send_is_checked(open_app: OpenApp, commit: dict[str, object]) -> None:
+    app = open_app()
+    visit = visit_of(app)
+    whole = {"generation": visit.generation, "sequence": 1, "action": "drag", "changes": [[63, 0.5]], "unfolded": []}
+    app.session_state[f"sliders-{visit.instance}"] = {"commit": whole | commit}
+    app.run()
+    assert not app.exception
     assert visit_of(app).z is None
+    slide(app, "drag", [[63, 0.5]])
+    assert visit_of(app).z is not None
 
 
-def test_choosing_a_row_and_a_random_image(open_app: OpenApp) -> None:
+def test_more_dimensions_get_strips_when_they_are_unfolded(open_app: OpenApp) -> None:
     app = open_app()
-    app.number_input[0].set_value(9999).run()
+    slide(app, "unfold", unfolded=("more",))
+    strips = visit_of(app).strips
+    assert strips is not None
+    assert len(strips.dimensions) == 16
+    slide(app, "unfold", unfolded=("more", "inactive"))
+    strips = visit_of(app).strips
+    assert strips is not None
+    assert sorted(strips.dimensions.tolist()) == list(range(64))
+    assert strips.frames.nbytes <= 1_000_000
+
+
+def test_a_click_on_the_map_chooses_the_image(open_app: OpenApp) -> None:
+    app = open_app()
+    click(app, 9999)
     assert visit_of(app).row == 9999
-    assert "test image 9999, Sandal" in said(app)
+    assert "the posterior mean of test image 9999, Sandal" in said(app)
     assert query(app)["row"] == "9999"
-    widget(app.button, "Random image").click().run()  # type: ignore[attr-defined]
-    assert 0 <= visit_of(app).row < 10_000
-    assert app.number_input[0].value == visit_of(app).row
 
 
-def test_inactive_dimensions_are_folded_and_can_be_opened(open_app: OpenApp) -> None:
+@pytest.mark.parametrize(
+    "commit",
+    [
+        {"kind": "select", "clicked": [10_000], "polygon": None, "hidden": [], "primary": None},
+        {"kind": "select", "clicked": [1], "polygon": None, "hidden": [], "primary": -1},
+        {"kind": "select", "clicked": [], "polygon": [[0, 0], [1, float("inf")], [1, 1]], "hidden": [], "primary": None},
+        {"kind": "empty", "x": float("nan"), "y": 0.0},
+        {"kind": "open sesame"},
+    ],
+)
+def test_what_the_map_sends_is_checked(open_app: OpenApp, commit: dict[str, object]) -> None:
     app = open_app()
-    widget(app.toggle, "8 more active").set_value(True).run()  # type: ignore[attr-defined]
-    assert len(app.slider) == 16
-    widget(app.toggle, "48 inactive").set_value(True).run()  # type: ignore[attr-defined]
-    assert len(app.slider) == 64
+    on_the_map(app, **commit)
+    visit = visit_of(app)
+    assert (visit.row, visit.z, visit.selection_rows) == (0, None, ())
+
+
+def test_a_click_on_an_empty_place_decodes_what_may_lie_there(open_app: OpenApp) -> None:
+    app, loaded = open_app(), _loaded()
+    coordinates = open_run(RUN).load_map(MapConfig()).coordinates
+    x, y = (coordinates[17] + [0.002, 0]).tolist()
+    on_the_map(app, kind="empty", x=x, y=y)
+    z, used = visit_of(app).z, loaded.encodings.map_dimensions
+    nearest = np.argsort(np.square(coordinates - np.float32([x, y])).sum(axis=1))[:8]
+    distances = np.square(coordinates[nearest] - np.float32([x, y])).sum(axis=1)
+    expected = np.average(loaded.encodings.mean[nearest], axis=0, weights=1 / distances)
+    assert z is not None
+    np.testing.assert_allclose(z[used], expected[used], atol=0.02)
+    inactive = np.setdiff1d(np.arange(64), used)
+    np.testing.assert_array_equal(z[inactive], loaded.encodings.mean[0][inactive])
+    assert "a place on the map, estimated from the 8 images nearest to it" in said(app)
+
+
+def test_a_lasso_is_summed_up_below_the_map(open_app: OpenApp) -> None:
+    app, encodings = open_app(), open_run(RUN).load_encodings()
+    polygon = around([0, 1, 2, 3, 4])
+    on_the_map(app, kind="select", clicked=[], polygon=polygon, hidden=[], primary=None)
+    rows = visit_of(app).selection_rows
+    assert {0, 1, 2, 3, 4} <= set(rows)
+    text = said(app)
+    assert f"**{len(rows):,} images selected** of 10,000" in text
+    assert f"−ELBO {-encodings.elbo[list(rows)].mean():.1f} nats on average" in text
+    table, labels = app.dataframe[0].value, load_dataset(RUN, "test").labels
+    assert labels is not None
+    counts = np.bincount(labels[list(rows)], minlength=10)
+    assert table["images"].tolist() == sorted(counts[counts > 0].tolist(), reverse=True)
+    assert table["share"].sum() == pytest.approx(100)
+    widget(app.button, "Keep as a group").click().run()  # type: ignore[attr-defined]
+    assert visit_of(app).groups == {"group 1": rows}
+    widget(app.button, "Go to their mean z").click().run()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(visit_of(app).z, encodings.mean[list(rows)].mean(axis=0), atol=1e-5)
+    assert "the mean of the selected images' encodings" in said(app)
+    on_the_map(app, kind="clear")
+    assert visit_of(app).selection_rows == ()
+    assert "images selected" not in said(app)
+
+
+def test_hidden_classes_are_not_in_a_lasso(open_app: OpenApp) -> None:
+    app, labels = open_app(), load_dataset(RUN, "test").labels
+    assert labels is not None
+    on_the_map(app, kind="select", clicked=[], polygon=around(list(range(40))), hidden=[9, 7], primary=None)
+    assert not {7, 9} & set(labels[list(visit_of(app).selection_rows)].tolist())
+
+
+def test_what_a_selection_gives_away(open_app: OpenApp) -> None:
+    loaded, shown = _loaded(), find_map(_loaded(), None)[0]
+    assert shown is not None
+    table = pd.read_csv(io.BytesIO(table_csv(loaded, shown, [3, 5])))
+    assert table["row"].tolist() == [3, 5]
+    assert table["class"].tolist() == ["Trouser", "Trouser"]
+    np.testing.assert_allclose(table[["map_x", "map_y"]], shown.map.coordinates[[3, 5]], rtol=1e-5)
+    np.testing.assert_allclose(table["elbo_nats"], table["reconstruction_nats"] - table["kl_nats"], rtol=1e-5)
+    with np.load(io.BytesIO(means_npz(loaded, [3, 5])), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["mean"], loaded.encodings.mean[[3, 5]])
+        assert arrays["rows"].tolist() == [3, 5]
+
+
+def test_colouring_is_chosen_and_kept_in_the_link(open_app: OpenApp) -> None:
+    app = open_app()
+    choice = app.selectbox(key="colouring")
+    assert choice.options[:5] == [
+        "Class",
+        "−ELBO",
+        "Reconstruction term, −log p(x|z)",
+        "KL(q(z|x) ‖ p(z))",
+        "Mean posterior σ, active dimensions",
+    ]
+    assert len(choice.options) == 5 + 64
+    choice.set_value("z5").run()
+    assert visit_of(app).colouring == "z5"
+    again = open_app(**query(app))
+    assert visit_of(again).colouring == "z5"
+
+
+def test_the_numbers_that_colour_the_map() -> None:
+    loaded, encodings = _loaded(), open_run(RUN).load_encodings()
+    assert find_colouring(loaded, "class") is None
+    expected = {
+        "elbo": encodings.kl - encodings.reconstruction,
+        "reconstruction": -encodings.reconstruction,
+        "kl": encodings.kl,
+        "sigma": np.sqrt(np.exp(encodings.logvar[:, encodings.active])).mean(axis=1),
+        "z5": encodings.mean[:, 5],
+    }
+    for name, values in expected.items():
+        found = find_colouring(loaded, name)
+        assert found is not None
+        np.testing.assert_allclose(found.values, values, rtol=1e-5)
+        assert found.unit == ("" if name in ("sigma", "z5") else "nats")
+
+
+def test_search_by_row_class_and_difficulty(open_app: OpenApp) -> None:
+    app, encodings = open_app(), open_run(RUN).load_encodings()
+    labels = load_dataset(RUN, "test").labels
+    box = app.text_input(key="search")
+    box.set_value("123").run()
+    assert visit_of(app).row == 123
+    app.text_input(key="search").set_value("hardest shirt").run()
+    shirts = np.flatnonzero(labels == 6)
+    hardest = int(shirts[encodings.elbo[shirts].argmin()])
+    assert "16 of 1,000 of Shirt, by −ELBO, the highest first." in said(app)
+    app.session_state[f"search-results-{visit_of(app).instance}"] = {"picked": 0}
+    app.run()
+    app.text_input(key="search").set_value("unicorn").run()
+    assert "Nothing is called “unicorn”: the classes are T-shirt/top, Trouser" in said(app)
+    app.text_input(key="search").set_value("70000").run()
+    assert "No row 70000: rows go from 0 to 9,999." in said(app)
+    rows, _ = search_images("hardest shirt", load_dataset(RUN, "test"), encodings.elbo)
+    assert rows[0] == hardest
+
+
+def test_a_random_image(open_app: OpenApp) -> None:
+    app = open_app()
+    widget(app.button, "Random").click().run()  # type: ignore[attr-defined]
+    assert 0 <= visit_of(app).row < 10_000
+    assert query(app)["row"] == str(visit_of(app).row)
 
 
 # --- links ---------------------------------------------------------------------------------------------------------
@@ -158,11 +368,14 @@ def test_inactive_dimensions_are_folded_and_can_be_opened(open_app: OpenApp) -> 
 
 def test_a_link_opens_the_same_view(open_app: OpenApp) -> None:
     first = open_app()
-    first.number_input[0].set_value(42).run()
-    first.slider[0].set_value(-1.5).run()
+    click(first, 42)
+    slide(first, "drag", [[63, -1.5]])
+    on_the_map(first, kind="select", clicked=[7], polygon=around([1, 2, 3]), hidden=[6], primary=None)
+    on_the_map(first, kind="view", ranges=[1.5, 4.25, -2.0, 3.0])
     second = open_app(**query(first))
     assert visit_of(second).row == 42
-    assert second.slider[0].value == pytest.approx(-1.5)
+    assert visit_of(second).selection_rows == visit_of(first).selection_rows
+    assert visit_of(second).view == visit_of(first).view == View((1.5, 4.25, -2.0, 3.0))
     assert np.allclose(visit_of(second).point(_loaded()), visit_of(first).point(_loaded()), atol=0.006)
     assert not second.info
 
@@ -182,6 +395,14 @@ def test_a_link_opens_the_same_view(open_app: OpenApp) -> None:
         ({"row": "3", "z": "<script>"}, "latent point that doesn't fit"),
         ({"row": "3", "z": ",".join(["1:1"] * 65)}, "latent point that doesn't fit"),
         ({"row": "3", "w": "00000000"}, "other weights"),
+        ({"colour": "z64"}, "a colouring that this run doesn't have"),
+        ({"map": "umap-15-0.1-99"}, "a map that isn't kept here"),
+        ({"view": "1,2,3"}, "a part of the map that makes no sense"),
+        ({"view": "2,1,3,4"}, "a part of the map that makes no sense"),
+        ({"lasso": "1,2,3"}, "a selection that doesn't fit this map"),
+        ({"lasso": "0,0,1,1,nan,2"}, "a selection that doesn't fit this map"),
+        ({"chosen": "3.10000"}, "a selection that doesn't fit this map"),
+        ({"lasso": "0,0,1,1,1,2", "without": "10"}, "a selection that doesn't fit this map"),
         ({"run": "../../etc"}, "names a run that isn't here"),
         ({"run": "no-such-run", "row": "3"}, "names a run that isn't here"),
     ],
@@ -292,7 +513,7 @@ def test_a_broken_run_is_named_and_the_others_stay_usable(
     assert sentence in app.error[0].value
     app.selectbox(key="chosen-run").set_value(RUN).run()
     assert not app.error
-    assert "10,000 of 10,000 test images" in said(app)
+    assert "all 10,000 test images" in said(app)
 
 
 def test_a_run_without_a_map_is_still_usable(open_app: OpenApp, checkpoints: Path) -> None:
@@ -301,7 +522,9 @@ def test_a_run_without_a_map_is_still_usable(open_app: OpenApp, checkpoints: Pat
     assert not app.exception
     assert "This run has no map to show." in app.warning[0].value
     assert "python -m vae map fashion-mnist" in app.warning[0].value
-    assert len(app.slider) == 8
+    strips = visit_of(app).strips
+    assert strips is not None
+    assert strips.positions is None
 
 
 def test_a_map_of_other_weights_is_not_shown(open_app: OpenApp, checkpoints: Path) -> None:
@@ -315,9 +538,7 @@ def test_a_map_of_other_weights_is_not_shown(open_app: OpenApp, checkpoints: Pat
     assert "made from other weights or test data" in app.error[0].value
 
 
-def _loaded() -> object:
-    from dashboard.resources import load_run
-
+def _loaded() -> LoadedRun:
     return load_run(RUN)
 
 
