@@ -16,6 +16,7 @@ STYLE = """
 [data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }
 .stMainBlockContainer { padding: 2.6rem 1.25rem 1.5rem; }
 [data-testid=stSidebarUserContent] { padding-top: 0; }
+[data-testid=stCaptionContainer] { color: inherit; opacity: 0.82; } /* fainter, small text is hard to read */
 """
 
 

@@ -94,7 +94,11 @@ class Panel {
     );
     close.addEventListener("click", () => card.close());
     card.addEventListener("click", (event) => event.target === card && card.close());
-    card.addEventListener("keydown", (event) => event.key === "?" && card.close());
+    card.addEventListener("keydown", (event) => {
+      if (event.key !== "?") return;
+      event.stopPropagation(); // on the page around it would open the card again
+      card.close();
+    });
     return card;
   }
 
