@@ -161,9 +161,7 @@ def write_url(visit: Visit, loaded: LoadedRun) -> None:
     if selection is not None:
         params["lasso"] = "" if selection.polygon is None else polygon_text(selection.polygon)
         params["without"] = ".".join(map(str, selection.hidden))
-        # NOTE: one image alone is the row; two and more are a selection.
-        several = len(selection.rows) > 1
-        params["chosen"] = ".".join(map(str, selection.clicked)) if several else ""
+        params["chosen"] = ".".join(map(str, selection.clicked)) if visit.selection_rows else ""
     params = {name: value for name, value in params.items() if value}
     if st.query_params.to_dict() != params:
         st.query_params.from_dict(params)

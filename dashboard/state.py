@@ -100,8 +100,8 @@ class Visit:
 
     @property
     def selection_rows(self) -> tuple[int, ...]:
-        """The rows that are chosen on the map, ascending."""
-        return () if self.selection is None else self.selection.rows
+        """The rows of a selection of two images or more, ascending; one alone is the image that is looked at."""
+        return () if self.selection is None or len(self.selection.rows) < 2 else self.selection.rows
 
     # --- moves -------------------------------------------------------------------------------------------------------
 

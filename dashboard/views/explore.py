@@ -253,7 +253,7 @@ def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str) -> None
 
 def _look_at(visit: Visit, row: int) -> None:
     """Go to an image that was picked beside the map: a selection of several stays."""
-    if len(visit.selection_rows) < 2:
+    if not visit.selection_rows:
         visit.selection = None
     visit.select(row)
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from live import drags, maps, seventy_thousand
 
 from vae import (
     PRESETS,
@@ -126,13 +127,59 @@ def quality() -> list[Figure]:
     ]
 
 
+def dragging() -> list[Figure]:
+    """What a drag and a release on Explore take, beside a plain slider in the same run."""
+    seen = drags()
+    plain = seen["plain_change_to_image_p95_ms"]
+    release = seen["release_to_strips_p95_ms"]
+    return [
+        Figure(
+            "drag: pointer to picture, p95",
+            seen["move_to_drawn_p95_ms"],
+            "ms",
+            "plain slider",
+            plain,
+            plain / seen["move_to_drawn_p95_ms"],
+        ),
+        Figure("drag: frames a second", seen["browser_frames_per_second"], "frames/s"),
+        Figure("drag: pictures a second", seen["pictures_per_second"], "pictures/s"),
+        Figure("drag: messages from the client", seen["client_messages_during_drag"], "messages"),
+        Figure("drag: moves of the map's cursor for a picture", seen["cursor_events_per_picture"], "moves"),
+        Figure("release to new strips, p50", seen["release_to_strips_p50_ms"], "ms"),
+        Figure("release to new strips, p95", release, "ms", "plain slider", plain, plain / release),
+    ]
+
+
+def pointing() -> list[Figure]:
+    """What hovering and clicking on Explore take, with 10,000 images."""
+    return [Figure(f"10,000 images: {what}", value, _unit(what)) for what, value in maps().items()]
+
+
+def pointing_at_many() -> list[Figure]:
+    """The same with 70,000."""
+    with seventy_thousand() as environment:
+        return [Figure(f"70,000 images: {what}", value, _unit(what)) for what, value in maps(environment).items()]
+
+
+def _unit(what: str) -> str:
+    return "bytes" if what.startswith("bytes") else "ms"
+
+
+SECTIONS = (package, start_up, dragging, pointing, throughput)
+FULL = (pointing_at_many, quality)
+
+
 def main() -> int:
     """Measure, print a table, and write it as JSON if asked."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="train the preset fast to its end, too (about a minute)")
+    parser.add_argument("--full", action="store_true", help="also train the preset fast to its end, and show 70,000 images")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--only", choices=[section.__name__ for section in (*SECTIONS, *FULL)], help="one section alone")
     options = parser.parse_args()
-    sections = [package, start_up, throughput, *([quality] if options.full else [])]
+    sections = [section for section in (*SECTIONS, *FULL) if section.__name__ == options.only] or [
+        *SECTIONS,
+        *(FULL if options.full else ()),
+    ]
     figures = []
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
     print(f"{machine}, {time.strftime('%Y-%m-%d')}")

@@ -1,22 +1,12 @@
-"""How live a drag is, in headless Chromium: ``python tests/benchmarks/drag.py``.
-
-`measure` works on any page that shows the latent sliders; `measure_plain` is the same question put to plain sliders.
-"""
+"""How live a drag is: `measure` works on any page with the latent sliders, `measure_plain` asks plain sliders the same."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
-import os
 import time
-from pathlib import Path
-from types import ModuleType
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page
 
-ROOT = Path(__file__).resolve().parents[2]
-APPS = ROOT / "tests" / "e2e" / "apps"
 PERIOD = 1.3
 """Seconds in which the thumb goes to and fro once."""
 
@@ -148,43 +138,3 @@ def open_watched(page: Page, url: str) -> list[object]:
     page.goto(url)
     page.get_by_role("slider").first.wait_for(timeout=60_000)
     return sent
-
-
-def _served() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("served", ROOT / "tests" / "e2e" / "conftest.py")
-    if spec is None or spec.loader is None:
-        raise ImportError("tests/e2e/conftest.py is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def main() -> None:
-    """Measure the demo app and the plain page, and print both as JSON."""
-    served = _served()
-    environment = {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false"}
-    figures: dict[str, float] = {"load_average": os.getloadavg()[0]}
-    started = [served.serve(APPS / name, Path(os.devnull), environment) for name in ("sliders_app.py", "plain_slider_app.py")]
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=served.find_browser(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            )
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            sent = open_watched(page, started[0][1])
-            page.wait_for_function("() => window.__latent")
-            figures |= measure(page, sent)
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            open_watched(page, started[1][1])
-            page.get_by_test_id("stImage").locator("img").wait_for()
-            figures |= measure_plain(page)
-            browser.close()
-    finally:
-        for process, _ in started:
-            process.terminate()
-            process.wait(timeout=20)
-    print(json.dumps({name: round(value, 2) for name, value in figures.items()}, indent=2))
-
-
-if __name__ == "__main__":
-    main()

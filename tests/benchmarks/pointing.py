@@ -1,24 +1,13 @@
-"""How live the map is, in headless Chromium: ``python tests/benchmarks/map.py``.
-
-`measure` works on any page that shows the map; `main` asks it of the test page, with the shipped run and with 70,000 images.
-"""
+"""How live the map of an open Explore page is: hovering, clicking, zooming, and the first map that a visitor sees."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
-import os
 import statistics
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, WebSocket, sync_playwright
+from drag import quantile
+from playwright.sync_api import BrowserContext, Page, WebSocket
 
-ROOT = Path(__file__).resolve().parents[2]
-APP = ROOT / "tests" / "e2e" / "apps" / "map_app.py"
-CASES = {"10,000": "shipped", "70,000": "large"}
 LOADS = 5
 HOVERS = 300
 CLICKS = 12
@@ -28,7 +17,7 @@ WHEELS = 40
 # and the server's answer; every frame. Times are the browser's own, from the event's to after the frame is painted.
 WATCH = """() => {
     const root = document.querySelector(".latent-map");
-    const seen = window.__map = {hovers: [], selects: [], answers: [], frames: []};
+    const seen = window.__map = {hovers: [], selects: [], answers: [], strips: [], frames: []};
     const painted = (then) => requestAnimationFrame(() => setTimeout(then));
     let moved = null, released = null, last = null;
     document.addEventListener("pointermove", (event) => { moved = event.timeStamp; }, true);
@@ -43,6 +32,12 @@ WATCH = """() => {
     new MutationObserver(() => {
         if (!root.hasAttribute("data-waiting")) painted(() => seen.answers.push(performance.now() - released));
     }).observe(root, {attributes: true, attributeFilter: ["data-waiting"]});
+    let generation = Object.values(window.__latent)[0]["latent:preview"].generation;
+    document.addEventListener("latent:preview", ({detail}) => {
+        if (detail.generation === generation) return;
+        generation = detail.generation;
+        painted(() => seen.strips.push(performance.now() - released));
+    });
     const tick = (now) => { if (last !== null) seen.frames.push(now - last); last = now; requestAnimationFrame(tick); };
     requestAnimationFrame(tick);
 }"""
@@ -53,12 +48,6 @@ FIRST_PAINT = """() => {
         requestAnimationFrame(() => setTimeout(() => { window.__firstPaint = performance.now(); }));
     }).observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-ready"]});
 }"""
-
-
-def quantile(values: list[float], share: float) -> float:
-    """The value that ``share`` of them do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def first_paint(context: BrowserContext, address: str) -> float:
@@ -74,7 +63,7 @@ def first_paint(context: BrowserContext, address: str) -> float:
 
 
 def measure(page: Page, address: str) -> dict[str, float]:
-    """Figures of the map on the page at ``address``, times in ms. The page is opened, and its selection changes."""
+    """Figures of the Explore page at ``address``, times in ms. The page is opened, and its selection changes."""
     sockets: list[WebSocket] = []
     page.on("websocket", lambda socket: sockets.append(socket))
     page.goto(address)
@@ -86,14 +75,11 @@ def measure(page: Page, address: str) -> dict[str, float]:
     _wheel(page, spots[len(spots) // 2])
     seen: dict[str, list[float]] = page.evaluate("window.__map")
     return {
-        "hovers": len(seen["hovers"]),
-        "hover to picture, p50": quantile(seen["hovers"], 0.5),
         "hover to picture, p95": quantile(seen["hovers"], 0.95),
         "click to original at hand, p95": quantile(seen["selects"], 0.95),
-        "click to answer, p50": quantile(seen["answers"], 0.5),
-        "click to answer, p95": quantile(seen["answers"], 0.95),
+        "click to numbers, p95": quantile(seen["answers"], 0.95),
+        "click to new strips, p95": quantile(seen["strips"], 0.95),
         "bytes received on a click, most": max(received),
-        "frame while zooming, p50": quantile(seen["frames"], 0.5),
         "frame while zooming, p95": quantile(seen["frames"], 0.95),
     }
 
@@ -125,6 +111,7 @@ def _click(page: Page, spots: list[tuple[float, float]], sockets: list[WebSocket
         received.clear()
         page.mouse.click(*spot)
         page.wait_for_selector(".latent-map:not([data-waiting])")
+        page.wait_for_function("(count) => window.__map.strips.length === count", arg=len(sums) + 1)
         page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
         sums.append(sum(received))
     return sums
@@ -135,46 +122,3 @@ def _wheel(page: Page, spot: tuple[float, float]) -> None:
     page.evaluate("window.__map.frames.length = 0")
     for i in range(WHEELS):
         page.mouse.wheel(0, -40 if i < WHEELS / 2 else 40)
-
-
-def _served() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("served", ROOT / "tests" / "e2e" / "conftest.py")
-    if spec is None or spec.loader is None:
-        raise ImportError("tests/e2e/conftest.py is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def main() -> None:
-    """Measure the test page and print the figures as JSON."""
-    served = _served()
-    environment = {
-        "STREAMLIT_SERVER_ENABLE_STATIC_SERVING": "true",
-        "STREAMLIT_SERVER_ADDRESS": "127.0.0.1",
-        "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
-    }
-    figures: dict[str, Any] = {"load average before": os.getloadavg()[0]}
-    process, address = served.serve(APP, Path(os.devnull), environment)
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=served.find_browser(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            )
-            for name, case in CASES.items():
-                context = browser.new_context(viewport={"width": 1280, "height": 800})
-                url = f"{address}/?case={case}"
-                taken = {"first map from a warm server, median": first_paint(context, url)}
-                taken |= measure(context.new_page(), url)
-                figures[f"{name} images"] = {what: round(value, 1) for what, value in taken.items()}
-                context.close()
-            browser.close()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-    figures["load average after"] = os.getloadavg()[0]
-    print(json.dumps(figures, indent=2))
-
-
-if __name__ == "__main__":
-    main()
