@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 from torch.nn import functional as F
 
 from vae.device import generator_for
-from vae.drawing import Sheet
+from vae.drawing import AnimationFormat, Sheet, draw_animation
 from vae.encodings import Encodings
 from vae.latent import Path, decode_images, filmstrip_points, interpolate, sample_prior
 from vae.model import VAE
@@ -49,7 +49,7 @@ def prior_sheet(run: str, model: VAE, count: int = 64, seed: int = 0) -> Sheet:
     """Decoded draws of ``z ~ N(0, I)`` in a grid as square as it can be."""
     z = sample_prior(count, model.config.latent, generator_for(seed, "view")).numpy()
     pictures, factor = decoded(model, z)
-    title = f"{run}: {count} samples of the prior, z ~ N(0, I), seed {seed}; E[x|z]"
+    title = f"{run}: {count} samples of the prior, z ~ N(0, I), seed {seed}; pictures are E[x|z]"
     return Sheet(title + _notes(model, factor), pictures, math.ceil(math.sqrt(count)))
 
 
@@ -63,7 +63,7 @@ def traversal_points(z: Float32[np.ndarray, " latent"], dimension: int, low: flo
 
 
 def traversal_title(run: str, dimension: int, low: float, high: float, subject: str) -> str:
-    """The caption of a traversal. ``subject`` says where z came from: "test image 12, Bag"."""
+    """The caption of a traversal. ``subject`` says where z came from: "test image 12 (Bag)"."""
     return f"{run}: traversal of z[{dimension}] from {low:g} to {high:g}, from the posterior mean of {subject}"
 
 
@@ -83,8 +83,29 @@ def traversal_sheet(
         ValueError: a dimension that isn't there, or a z that isn't finite.
     """
     pictures, factor = decoded(model, traversal_points(z, dimension, low, high, steps))
-    title = f"{traversal_title(run, dimension, low, high, subject)}; E[x|z]{_notes(model, factor)}"
+    title = f"{traversal_title(run, dimension, low, high, subject)}; pictures are E[x|z]{_notes(model, factor)}"
     return Sheet(title, pictures, steps, _labels(low, high, steps))
+
+
+def traversal_animation(
+    run: str,
+    model: VAE,
+    z: Float32[np.ndarray, " latent"],
+    dimension: int,
+    low: float,
+    high: float,
+    frames: int,
+    subject: str,
+    kind: AnimationFormat = "gif",
+    duration: int = 80,
+) -> bytes:
+    """One dimension of ``z`` from ``low`` to ``high`` and back, for ever, each frame ``duration`` ms (see `draw_animation`).
+
+    Raises:
+        ValueError: a dimension that isn't there, a z that isn't finite, fewer than two frames, or another duration.
+    """
+    pictures, _ = decoded(model, traversal_points(z, dimension, low, high, frames))
+    return draw_animation(pictures, kind, duration, traversal_title(run, dimension, low, high, subject))
 
 
 def grid_sheet(
@@ -105,10 +126,12 @@ def grid_sheet(
     dimensions = encodings.map_dimensions
     values = np.broadcast_to(_values(low, high, steps), (len(dimensions), steps))
     pictures, factor = decoded(model, filmstrip_points(z, dimensions, values))
-    which = f"{len(dimensions)} active dimensions" if encodings.active.any() else f"all {len(dimensions)} dimensions, none active,"
+    which = (
+        f"{len(dimensions)} active dimensions" if encodings.active.any() else f"all {len(dimensions)} dimensions, none active,"
+    )
     title = (
         f"{run}: traversals of the {which} by KL (nats, mean over {len(encodings):,} test images), "
-        f"from {low:g} to {high:g}, from the posterior mean of {subject}; E[x|z]{_notes(model, factor)}"
+        f"from {low:g} to {high:g}, from the posterior mean of {subject}; pictures are E[x|z]{_notes(model, factor)}"
     )
     sides = tuple(f"z[{dimension}]  KL {encodings.kl_per_dimension[dimension]:.2f}" for dimension in dimensions)
     return Sheet(title, pictures, steps, _labels(low, high, steps), sides)
@@ -141,8 +164,28 @@ def interpolation_sheet(
         ValueError: a point that isn't finite.
     """
     pictures, factor = decoded(model, interpolation_points(start, end, steps, path))
-    title = f"{interpolation_title(run, path, subjects)}; E[x|z]{_notes(model, factor)}"
+    title = f"{interpolation_title(run, path, subjects)}; pictures are E[x|z]{_notes(model, factor)}"
     return Sheet(title, pictures, steps, tuple(f"t = {t:.2f}" for t in np.linspace(0, 1, steps)))
+
+
+def interpolation_animation(
+    run: str,
+    model: VAE,
+    start: Float32[np.ndarray, " latent"],
+    end: Float32[np.ndarray, " latent"],
+    frames: int,
+    path: Path,
+    subjects: tuple[str, str],
+    kind: AnimationFormat = "gif",
+    duration: int = 80,
+) -> bytes:
+    """The way from one point to another and back, for ever, each frame ``duration`` ms (see `draw_animation`).
+
+    Raises:
+        ValueError: a point that isn't finite, fewer than two frames, or another duration.
+    """
+    pictures, _ = decoded(model, interpolation_points(start, end, frames, path))
+    return draw_animation(pictures, kind, duration, interpolation_title(run, path, subjects))
 
 
 def _values(low: float, high: float, steps: int) -> Float32[np.ndarray, " steps"]:

@@ -70,9 +70,7 @@ def table_bytes(table: pd.DataFrame, kind: TableFormat) -> bytes:
     return table_csv(table) if kind == "csv" else table_parquet(table)
 
 
-def arrays_npz(
-    encodings: Encodings, data: ImageDataset, maps: Sequence[Map], run: str = "", weights_digest: str = ""
-) -> bytes:
+def arrays_npz(encodings: Encodings, data: ImageDataset, maps: Sequence[Map], run: str = "", weights_digest: str = "") -> bytes:
     """Everything in one ``.npz`` that ``numpy.load(file, allow_pickle=False)`` reads.
 
     ``mean`` and ``logvar (n, latent)``, ``reconstruction_nats`` and ``kl_nats (n,)``, with labels ``labels (n,)`` and
