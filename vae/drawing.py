@@ -61,7 +61,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def viewable(images: Images) -> Images:
+def viewable(images: Images) -> UInt8[np.ndarray, "count shown height width"]:
     """The channels that can be looked at: one (grey) or three (RGB)."""
     return images[:, : 3 if images.shape[1] >= 3 else 1]
 
@@ -73,8 +73,8 @@ def viewable(images: Images) -> Images:
 class _Text:
     """A line of text; ``x`` is its left end, middle or right end, ``y`` its baseline."""
 
-    x: float
-    y: float
+    x: int
+    y: int
     content: str
     anchor: Literal["l", "m", "r"]
     size: int
@@ -129,11 +129,12 @@ def _layout(sheet: Sheet) -> _Layout:
     top = _MARGIN + len(lines) * (TITLE_SIZE + 5) + 8
     if heads:
         top += LABEL_SIZE
-        middles = [left + column * cell + (cell - _GAP) / 2 for column in range(sheet.columns)]
+        middles = [left + column * cell + (cell - _GAP) // 2 for column in range(sheet.columns)]
         texts += [_Text(x, top, head, "m", LABEL_SIZE) for x, head in zip(middles, heads, strict=True)]
         top += _GAP + 2
     for row, side in enumerate(sides):
-        texts.append(_Text(left - 2 * _GAP, top + row * line + (line - _GAP + LABEL_SIZE * 0.7) / 2, side, "r", LABEL_SIZE))
+        middle = top + row * line + (line - _GAP) // 2
+        texts.append(_Text(left - 2 * _GAP, middle + LABEL_SIZE // 3, side, "r", LABEL_SIZE))
     inset = (cell - _GAP - width * scale) // 2
     places = [
         (left + index % sheet.columns * cell + inset, top + index // sheet.columns * line)
@@ -186,7 +187,7 @@ def draw_svg(sheet: Sheet) -> bytes:
         parts.append(f'<image x="{x}" y="{y}" width="{width}" height="{height}" {source}/>')
     anchors = {"l": "start", "m": "middle", "r": "end"}
     for text in layout.texts:
-        place = f'x="{text.x:g}" y="{text.y:g}" font-size="{text.size}" text-anchor="{anchors[text.anchor]}"'
+        place = f'x="{text.x}" y="{text.y}" font-size="{text.size}" text-anchor="{anchors[text.anchor]}"'
         parts.append(f'<text {place} fill="#222222">{html.escape(text.content)}</text>')
     return "\n".join([*parts, "</svg>", ""]).encode()
 

@@ -72,7 +72,7 @@ def map_html(run: str, encodings: Encodings, data: ImageDataset, found: Map, wei
     return page.encode()
 
 
-def thumbnails(images: Images, most: int = MAX_SPRITE_PIXELS) -> tuple[Images, int]:
+def thumbnails(images: Images, most: int = MAX_SPRITE_PIXELS) -> tuple[UInt8[np.ndarray, "count shown rows columns"], int]:
     """The images as they can be looked at, and the whole factor that each side had to be divided by so that all together
     hold at most ``most`` pixels (each pixel is then the mean of a square)."""
     images = viewable(images)
