@@ -35,13 +35,9 @@ def test_a_png_holds_every_picture_in_square_pixels_in_reading_order(channels: i
     for image in images:
         big = image.repeat(scale, axis=1).repeat(scale, axis=2)
         target = big[0] if channels == 1 else big.transpose(1, 2, 0)
-        spots = [
-            (y, x)
-            for y in range(shape[0] - 28 * scale + 1)
-            for x in range(shape[1] - 28 * scale + 1)
-            if np.array_equal(canvas[y, x], target[0, 0])
-            and np.array_equal(canvas[y : y + 28 * scale, x : x + 28 * scale], target)
-        ]
+        corners = np.argwhere((canvas == target[0, 0]).reshape(*shape, -1).all(axis=2))
+        side = 28 * scale
+        spots = [(y, x) for y, x in corners if np.array_equal(canvas[y : y + side, x : x + side], target)]
         assert len(spots) == 1
         found += spots
     rows = [y for y, _ in found]
