@@ -7,22 +7,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float32
 
 from vae import ImageDataset
-
-# Ten colours that people with any colour vision tell apart (M. A. Petroff 2021, "Accessible color sequences").
-PETROFF = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
-)
-SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star")
-"""Beyond ten classes the colours come again with the next symbol."""
+from vae.palette import PETROFF as PETROFF
+from vae.palette import SYMBOLS
 
 
 def map_figure(coordinates: Float32[np.ndarray, "n 2"], data: ImageDataset, values: Float32[np.ndarray, " n"]) -> go.Figure:

@@ -20,7 +20,10 @@ settings.load_profile("steady")
 
 # NOTE: before anything imports vae. Outside the tests the annotations are only read by people and by mypy. vae.config,
 # vae.images and the command line are left out: what reaches them may be of any type, and they say so in sentences.
-MODULES = "data device encodings evaluate fit latent likelihood model objective posterior projection runs train"
+MODULES = (
+    "data device drawing encodings evaluate fit html_map latent likelihood model objective onnx_export posterior projection "
+    "runs sheets tables train"
+)
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")
 
 from vae.config import ModelConfig, TrainConfig  # noqa: E402

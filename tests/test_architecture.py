@@ -23,7 +23,19 @@ SOURCES = sorted([*(ROOT / "vae").rglob("*.py"), *(ROOT / "dashboard").rglob("*.
 ALLOWED: dict[str, set[str]] = {
     **{
         name: set()
-        for name in ("config", "posterior", "likelihood", "data", "device", "encodings", "images", "projection", "files")
+        for name in (
+            "config",
+            "posterior",
+            "likelihood",
+            "data",
+            "device",
+            "encodings",
+            "images",
+            "projection",
+            "files",
+            "palette",
+            "drawing",
+        )
     },
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},
@@ -32,6 +44,11 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"config", "model", "objective", "data", "device", "encodings"},
     "evaluate": {"runs", "data", "objective", "likelihood", "model", "device", "encodings"},
     "fit": {"train", "runs", "evaluate", "projection", "latent", "config", "data", "device", "model"},
+    "sheets": {"drawing", "latent", "encodings", "model", "device"},
+    "tables": {"runs", "config", "data", "encodings"},
+    "html_map": {"runs", "config", "data", "encodings", "drawing", "palette"},
+    "onnx_export": {"model"},
+    "export": {"runs", "config", "evaluate", "files", "latent", "drawing", "sheets", "tables", "html_map", "onnx_export"},
 }
 OURS = {path.stem for path in (ROOT / "vae").glob("*.py")}
 

@@ -1,4 +1,4 @@
-"""A variational auto-encoder and everything around it: data, training, runs, evaluation, latent space and maps.
+"""A variational auto-encoder and everything around it: data, training, runs, evaluation, latent space, maps and exports.
 
 from vae import decode_images, encode_images, load_dataset, open_run
 
@@ -11,12 +11,16 @@ pictures = decode_images(model, encodings.mean)
 from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
 from vae.device import DeviceError, choose_device, generator_for
+from vae.drawing import Sheet, draw_animation, draw_png, draw_sheet, draw_svg
 from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
+from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Stopped, fit, make_map, resume
+from vae.html_map import map_html
 from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_points, interpolate, sample_prior, traverse
 from vae.model import VAE, build_model
 from vae.objective import Elbo, elbo, elbo_monte_carlo
+from vae.onnx_export import OnnxError, decoder_onnx, encoder_onnx
 from vae.posterior import Posterior, gaussian_kl
 from vae.projection import (
     NEIGHBORS,
@@ -30,6 +34,15 @@ from vae.projection import (
     walk_back,
 )
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
+from vae.sheets import (
+    grid_sheet,
+    interpolation_animation,
+    interpolation_sheet,
+    prior_sheet,
+    traversal_animation,
+    traversal_sheet,
+)
+from vae.tables import arrays_npz, encodings_table, table_bytes
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
 __all__ = [
@@ -42,29 +55,42 @@ __all__ = [
     "Elbo",
     "Encodings",
     "Epoch",
+    "ExportConfig",
+    "ExportError",
     "ImageDataset",
     "Map",
     "MapConfig",
     "ModelConfig",
+    "OnnxError",
     "Posterior",
     "Preset",
     "Report",
     "Run",
     "RunConfig",
     "RunError",
+    "Sheet",
     "Status",
     "Step",
     "Stopped",
     "TrainConfig",
     "TrainingState",
     "anchored_steps",
+    "arrays_npz",
     "build_model",
     "choose_device",
     "decode_images",
+    "decoder_onnx",
+    "draw_animation",
+    "draw_png",
+    "draw_sheet",
+    "draw_svg",
     "elbo",
     "elbo_monte_carlo",
     "encode_images",
+    "encoder_onnx",
+    "encodings_table",
     "evaluate",
+    "export_run",
     "filmstrip",
     "filmstrip_points",
     "fit",
@@ -72,13 +98,17 @@ __all__ = [
     "fit_umap",
     "gaussian_kl",
     "generator_for",
+    "grid_sheet",
     "interpolate",
+    "interpolation_animation",
+    "interpolation_sheet",
     "list_datasets",
     "list_runs",
     "load_dataset",
     "load_test_data",
     "make_dataset",
     "make_map",
+    "map_html",
     "nearest",
     "new_state",
     "off_manifold",
@@ -86,10 +116,14 @@ __all__ = [
     "pixel_entropy",
     "place",
     "place_among",
+    "prior_sheet",
     "restore_state",
     "resume",
     "sample_prior",
+    "table_bytes",
     "train",
+    "traversal_animation",
+    "traversal_sheet",
     "traverse",
     "typical_distances",
     "walk_back",

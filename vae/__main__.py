@@ -1,4 +1,4 @@
-"""The command line: ``python -m vae {train,evaluate,map}``. Each command is a dataclass, each option one of its fields."""
+"""The command line: ``python -m vae {train,evaluate,map,export}``. A command is a dataclass, an option one of its fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName,
 from vae.data import DataError, load_dataset
 from vae.device import DeviceError, choose_device
 from vae.evaluate import Report, evaluate
+from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
+from vae.onnx_export import OnnxError
 from vae.runs import Run, RunError, open_run, run_path
 from vae.train import Epoch, Step
 
@@ -76,7 +78,25 @@ class MakeMap:
     map: Annotated[MapConfig, Inlined] = dataclasses.field(default_factory=MapConfig)
 
 
-COMMANDS: dict[str, type[Train | Evaluate | MakeMap]] = {"train": Train, "evaluate": Evaluate, "map": MakeMap}
+@dataclass(frozen=True)
+class Export:
+    """Write pictures, animations, tables, arrays, a page with the map, or ONNX of a run."""
+
+    run: tyro.conf.Positional[str]
+    """A name under checkpoints/, or a path."""
+    export: Annotated[ExportConfig, Inlined] = dataclasses.field(default_factory=ExportConfig)
+    out: Path = Path("export")
+    """The folder to write into, made if it isn't there."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace files that are already there."""
+
+
+COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "map": MakeMap,
+    "export": Export,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
         return _carry_out(arguments[0], arguments[1:])
-    except (UsageError, ConfigError, DataError, DeviceError, RunError) as error:
+    except (UsageError, ConfigError, DataError, DeviceError, RunError, ExportError, OnnxError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -112,7 +132,9 @@ def _carry_out(name: str, arguments: list[str]) -> int:
         return _train(arguments)
     if name == "evaluate":
         return _evaluate(_parse(Evaluate, name, arguments))
-    return _map(_parse(MakeMap, name, arguments))
+    if name == "map":
+        return _map(_parse(MakeMap, name, arguments))
+    return _export(_parse(Export, name, arguments))
 
 
 def _parse(kind: Callable[..., T], command: str, arguments: list[str], **extra: Any) -> T:
@@ -273,6 +295,12 @@ def _map(options: MakeMap) -> int:
     print(f"making a {options.map.method} map of run {run.name} ...", file=sys.stderr)
     made = make_map(run, options.map)
     print(f"{options.map.method} map of {len(made.coordinates):,} test images kept in {run.path / 'maps'}")
+    return 0
+
+
+def _export(options: Export) -> int:
+    for path, size in export_run(_opened(options.run), options.export, options.out, options.overwrite):
+        print(f"{path}  {size / 1000:,.0f} kB")
     return 0
 
 
