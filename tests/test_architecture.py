@@ -84,7 +84,7 @@ def test_views_know_neither_torch_nor_each_other() -> None:
         assert "torch" not in {module.split(".")[0] for module in found}, path
         if path.parent.name == "views":
             assert not {module for module in found if module.startswith("dashboard.views")}, path
-    for name in ("charts", "pictures"):
+    for name in ("pictures", "search"):
         found = imported(ROOT / "dashboard" / f"{name}.py")
         assert "streamlit" not in {module.split(".")[0] for module in found}
 

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from dashboard.charts import PETROFF
 from dashboard.components.latent_map.frames import pack, sealed_frame
 from dashboard.components.latent_map.sprites import images_digest, make_sprites
+from vae.palette import PETROFF
 
 CLIPPED_PERCENT = 1.0
 """Of numbers, so many percent at either end share the end's colour: a few extreme images don't take the scale."""
