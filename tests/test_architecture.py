@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
             "drawing",
         )
     },
+    "jobs": {"files"},
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},
     "latent": {"model"},

@@ -8,14 +8,14 @@ encodings = encode_images(model, load_dataset("fashion-mnist", "test").images[:1
 pictures = decode_images(model, encodings.mean)
 """
 
-from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
+from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
 from vae.device import DeviceError, choose_device, generator_for
 from vae.drawing import Sheet, draw_animation, draw_png, draw_sheet, draw_svg
 from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
 from vae.export import ExportConfig, ExportError, export_run
-from vae.fit import Stopped, fit, make_map, resume
+from vae.fit import Stopped, default_map, fit, make_map, resume
 from vae.html_map import map_html
 from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_points, interpolate, sample_prior, traverse
 from vae.model import VAE, build_model
@@ -25,6 +25,7 @@ from vae.posterior import Posterior, gaussian_kl
 from vae.projection import (
     NEIGHBORS,
     fit_pca,
+    fit_tsne,
     fit_umap,
     nearest,
     off_manifold,
@@ -46,6 +47,7 @@ from vae.tables import arrays_npz, encodings_table, table_bytes
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
 __all__ = [
+    "MAP_PARAMETERS",
     "NEIGHBORS",
     "PRESETS",
     "VAE",
@@ -80,6 +82,7 @@ __all__ = [
     "choose_device",
     "decode_images",
     "decoder_onnx",
+    "default_map",
     "draw_animation",
     "draw_png",
     "draw_sheet",
@@ -95,6 +98,7 @@ __all__ = [
     "filmstrip_points",
     "fit",
     "fit_pca",
+    "fit_tsne",
     "fit_umap",
     "gaussian_kl",
     "generator_for",

@@ -17,12 +17,13 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from tqdm import tqdm
 
-from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName, TrainConfig
+from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName, TrainConfig, to_json
 from vae.data import DataError, load_dataset
 from vae.device import DeviceError, choose_device
 from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
+from vae.jobs import JobError, run_job
 from vae.onnx_export import OnnxError
 from vae.runs import Run, RunError, open_run, run_path
 from vae.train import Epoch, Step
@@ -71,7 +72,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class MakeMap:
-    """Lay a run's test means out in two dimensions and keep the map in the run."""
+    """Lay a run's test means out in two or three dimensions and keep the map in the run. Ctrl-C stops and keeps nothing."""
 
     run: tyro.conf.Positional[str]
     """A name under checkpoints/, or a path."""
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
         return _carry_out(arguments[0], arguments[1:])
-    except (UsageError, ConfigError, DataError, DeviceError, RunError, ExportError, OnnxError) as error:
+    except (UsageError, ConfigError, DataError, DeviceError, JobError, RunError, ExportError, OnnxError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -291,10 +292,26 @@ def _table(report: Report) -> str:
 
 
 def _map(options: MakeMap) -> int:
-    run = _opened(options.run)
-    print(f"making a {options.map.method} map of run {run.name} ...", file=sys.stderr)
-    made = make_map(run, options.map)
-    print(f"{options.map.method} map of {len(made.coordinates):,} test images kept in {run.path / 'maps'}")
+    run, config = _opened(options.run), options.map
+    try:
+        with (
+            run_job(run.maps_folder, to_json(config)) as job,
+            tqdm(unit="step", desc=f"{config.method} map of run {run.name}", dynamic_ncols=True, delay=1e-3) as bar,
+        ):
+
+            def show(done: int, total: int) -> None:
+                if bar.total is None:
+                    job.stage("laying the points out")
+                bar.total = total
+                bar.update(done - bar.n)
+                bar.refresh() if done == 0 else None
+                job.progress(done, total)
+
+            made = make_map(run, config, show)
+    except KeyboardInterrupt:
+        print("stopped; no map was kept", file=sys.stderr)
+        raise
+    print(f"{config.method} map of {len(made.coordinates):,} test images kept in {run.maps_folder}")
     return 0
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -19,7 +19,16 @@ LikelihoodName = Literal["bernoulli", "continuous-bernoulli", "gaussian"]
 Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["fp32", "bf16"]
 PresetName = Literal["notes", "fast", "large"]
-MapMethod = Literal["umap", "pca"]
+MapMethod = Literal["umap", "tsne", "pca"]
+Metric = Literal["euclidean", "cosine", "correlation"]
+Components = Literal[2, 3]
+
+MAP_PARAMETERS: dict[MapMethod, tuple[str, ...]] = {
+    "umap": ("neighbors", "min_dist", "metric", "seed"),
+    "tsne": ("perplexity", "seed"),
+    "pca": (),
+}
+"""The fields of `MapConfig` that each method uses, besides ``components``."""
 
 Config = TypeVar("Config", bound="ModelConfig | TrainConfig | MapConfig")
 
@@ -44,11 +53,10 @@ def _check_number(owner: object, field: str, low: float, high: float) -> None:
 
 def _check_choices(owner: ModelConfig | TrainConfig | MapConfig) -> None:
     for field, hint in get_type_hints(type(owner)).items():
-        choices = get_args(hint)
-        if choices and all(isinstance(choice, str) for choice in choices):
-            value = getattr(owner, field)
-            if value not in choices:
-                raise ConfigError(f"{field} must be one of {', '.join(choices)}, got {value!r}")
+        if get_origin(hint) is Literal:
+            choices, value = get_args(hint), getattr(owner, field)
+            if not any(type(value) is type(choice) and value == choice for choice in choices):
+                raise ConfigError(f"{field} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -156,26 +164,40 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class MapConfig:
-    """How the test means are laid out in two dimensions.
+    """How the test means are laid out in two or three dimensions.
+
+    What the method doesn't use (see `MAP_PARAMETERS`) is set back to its default, so that equal maps have equal parameters.
 
     Raises:
         ConfigError: a field is out of range.
     """
 
     method: MapMethod = "umap"
-    """umap (McInnes et al. 2018), or pca: the two directions of largest variance."""
+    """umap (McInnes et al. 2018), tsne (van der Maaten & Hinton 2008), or pca: the directions of largest variance."""
     neighbors: int = 15
     """Neighbours of each point that UMAP keeps together (umap only)."""
     min_dist: float = 0.1
     """The closest that UMAP packs points (umap only)."""
+    metric: Metric = "euclidean"
+    """How far apart two posterior means are (umap only)."""
+    perplexity: float = 30.0
+    """How many neighbours each point has, in effect (tsne only)."""
+    components: Components = 2
+    """Dimensions of the map: 2 is flat; 3 is to turn and to look at, nothing is placed on it."""
     seed: int = 0
-    """Seeds UMAP's layout (umap only)."""
+    """Seeds the layout (umap and tsne)."""
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_whole(self, "neighbors", 2, 200)
         _check_number(self, "min_dist", 0.0, 0.99)
+        _check_number(self, "perplexity", 1.0, 200.0)
         _check_whole(self, "seed", 0, 2**32 - 1)
+        for name in ("min_dist", "perplexity"):  # 0 and 0.0 are one map
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for field in dataclasses.fields(self):
+            if field.name not in ("method", "components", *MAP_PARAMETERS[self.method]):
+                object.__setattr__(self, field.name, field.default)
 
 
 def to_json(config: ModelConfig | TrainConfig | MapConfig) -> dict[str, Any]:
@@ -184,15 +206,18 @@ def to_json(config: ModelConfig | TrainConfig | MapConfig) -> dict[str, Any]:
 
 
 def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration from JSON values, checked like any other.
+    """A configuration from JSON values, checked like any other. A field that is missing, as in what was written before
+    there was one of that name, has its default.
 
     Raises:
-        ConfigError: an unknown or missing field, or a value out of range.
+        ConfigError: an unknown field, or a value out of range.
     """
     fields = {field.name for field in dataclasses.fields(kind)}
-    if not isinstance(values, Mapping) or set(values) != fields:
-        got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
-        raise ConfigError(f"{kind.__name__} needs exactly the fields {sorted(fields)}, got {got}")
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{kind.__name__} needs an object with the fields {sorted(fields)}, got {type(values).__name__}")
+    unknown = sorted(set(values) - fields)
+    if unknown:
+        raise ConfigError(f"{kind.__name__} has the fields {sorted(fields)}, got the unknown {unknown}")
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return kind(**known)
 

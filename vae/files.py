@@ -1,10 +1,13 @@
-"""Files that are whole or absent: written to a temporary name, flushed, and moved into place."""
+"""Files that are whole or absent: written to a temporary name, flushed, and moved into place. And files that are locks."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -22,3 +25,36 @@ def write_atomic(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None  # a full disk names no file, a failed move the temporary one
         raise
+
+
+def take_lock(path: Path) -> BinaryIO:
+    """Hold the lock that a file stands for until what is returned is closed. The operating system lets go when the process
+    ends, however it ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file can't be written.
+    """
+    file = path.open("ab")
+    for attempt in range(20):  # a passing look at the lock (`is_locked`) must not refuse a start
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if attempt == 19:
+                file.close()
+                raise
+            time.sleep(0.05)
+    return file
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock that a file stands for."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -13,6 +13,7 @@ from types import FrameType
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
 from vae.config import MapConfig, ModelConfig, TrainConfig
 from vae.data import DataError, ImageDataset, Split, load_dataset
@@ -20,7 +21,7 @@ from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
-from vae.projection import fit_pca, fit_umap
+from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
@@ -76,22 +77,41 @@ def resume(name: str, device: torch.device, report: Callable[[Event], None] = la
     return run
 
 
-def make_map(run: Run, config: MapConfig) -> Map:
+def make_map(run: Run, config: MapConfig, progress: Progress = lambda *_: None) -> Map:
     """Fit a map of a run's test means in their active dimensions, and keep it with the run.
 
+    Args:
+        progress: told of UMAP's epochs or t-SNE's iterations; a PCA is done at once.
+
     Raises:
-        RunError: the run has no usable encodings, or too few images for the parameters.
+        RunError: the run has no usable encodings, or too few images or active dimensions for the parameters.
     """
     encodings = run.load_encodings()
     means = encodings.mean[:, encodings.map_dimensions]
     try:
-        if config.method == "pca":
-            return run.save_map(fit_pca(means), config)
-        return run.save_map(fit_umap(means, config.neighbors, config.min_dist, config.seed), config)
+        return run.save_map(_layout(means, config, progress), config)
     except ValueError as error:
         if isinstance(error, RunError):
             raise
         raise RunError(f"{run.path}: {error}") from None
+
+
+def default_map(run: Run) -> MapConfig:
+    """The parameters of a run's first map: the default UMAP, or the PCA where there are too few images for neighbourhoods.
+
+    Raises:
+        RunError: the run has no usable encodings.
+    """
+    return MapConfig() if len(run.load_encodings()) > MapConfig().neighbors else MapConfig(method="pca")
+
+
+def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: Progress) -> np.ndarray:
+    if config.method == "pca":
+        return fit_pca(means, config.components)
+    if config.method == "tsne":
+        return fit_tsne(means, config.perplexity, config.seed, config.components, progress)
+    umap = (config.neighbors, config.min_dist, config.seed, config.metric, config.components)
+    return fit_umap(means, *umap, progress)
 
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -105,7 +125,7 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
             _train(run, device, recorder, report, stop)
             for stage, work in (
                 ("evaluating", lambda: evaluate(run, device=device)),
-                ("making the map", lambda: _default_map(run)),
+                ("making the map", lambda: make_map(run, default_map(run))),
             ):
                 if stop:
                     raise Stopped
@@ -119,12 +139,6 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
     except BaseException as error:
         recorder.save("failed", str(error) or type(error).__name__)
         raise
-
-
-def _default_map(run: Run) -> None:
-    """The default UMAP, or the PCA where there are too few images for its neighbourhoods."""
-    count = len(run.load_encodings())
-    make_map(run, MapConfig() if count > MapConfig().neighbors else MapConfig(method="pca"))
 
 
 def _train(run: Run, device: torch.device, recorder: _Recorder, report: Callable[[Event], None], stop: list[int]) -> None:

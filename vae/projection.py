@@ -1,16 +1,22 @@
-"""Maps of latent space in two dimensions: arrays in, arrays out.
+"""Maps of latent space in two or three dimensions: arrays in, arrays out.
 
 NOTE: give these functions active dimensions only. The others carry prior noise that drowns every distance.
-umap (and numba under it) are imported when a UMAP is asked for and never before: they take seconds.
+umap (and numba under it) and scikit-learn are imported when a map of theirs is asked for and never before: they take seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
+
+Progress = Callable[[int, int], None]
+"""Is told how many steps of how many are done; what it raises ends the work."""
 
 _QUERY_BATCH = 128  # a few megabytes of distances at a time, which stay in the cache
 NEIGHBORS = 8
@@ -32,17 +38,58 @@ def nearest(
     return torch.cat(rows).numpy(), torch.cat(distances).numpy()
 
 
-def fit_umap(
-    points: Float[np.ndarray, "n latent"], neighbors: int = 15, min_dist: float = 0.1, seed: int = 0
-) -> Float32[np.ndarray, "n 2"]:
-    """A UMAP layout (McInnes, Healy & Melville 2018) from exact neighbours; the same seed gives the same layout.
+def nearest_by(
+    metric: str, points: Float[np.ndarray, "n latent"], count: int
+) -> tuple[Int64[np.ndarray, "n count"], Float32[np.ndarray, "n count"]]:
+    """`nearest` of the points among themselves (each is its own first), by the Euclidean, cosine or correlation distance.
+
+    The cosine distance, one minus the cosine of the angle at the origin, is half the squared Euclidean distance of the
+    vectors scaled to length one; the correlation distance is that of the vectors with their own mean taken away.
 
     Raises:
-        ValueError: fewer points than neighbours.
+        ValueError: another metric, or points in too few dimensions for it.
+    """
+    if metric == "euclidean":
+        return nearest(points, points, count)
+    needed = {"cosine": 2, "correlation": 3}
+    if metric not in needed:
+        raise ValueError(f"the metric must be euclidean, cosine or correlation, got {metric!r}")
+    if points.shape[1] < needed[metric]:
+        raise ValueError(f"the {metric} distance needs at least {needed[metric]} dimensions, got {points.shape[1]}")
+    vectors = points.astype(np.float64)
+    if metric == "correlation":
+        vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    rows, distances = nearest(units, units, count)
+    return rows, np.asarray(distances**2 / 2, dtype=np.float32)
+
+
+def fit_umap(
+    points: Float[np.ndarray, "n latent"],
+    neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int = 0,
+    metric: str = "euclidean",
+    components: int = 2,
+    progress: Progress = lambda *_: None,
+) -> Float32[np.ndarray, "n components"]:
+    """A UMAP layout (McInnes, Healy & Melville 2018) from exact neighbours; the same seed gives the same layout.
+
+    Args:
+        metric: the distance of `nearest_by`.
+        progress: told of UMAP's epochs.
+
+    Raises:
+        ValueError: fewer points than neighbours, or too few dimensions for the metric.
     """
     if len(points) <= neighbors:
         raise ValueError(f"a UMAP with {neighbors} neighbours needs more than {neighbors} points, got {len(points)}")
-    rows, distances = nearest(points, points, neighbors)
+    if len(points) < components + 2:
+        raise ValueError(f"a UMAP in {components} dimensions needs at least {components + 2} points, got {len(points)}")
+    rows, distances = nearest_by(metric, points, neighbors)
+    epochs = 500 if len(points) <= 10_000 else 200  # UMAP's own choice
+    progress(0, epochs)
+    told = _Told(r"(\d+)/\d+", lambda done: progress(done, epochs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed means one thread, and that no search index comes with given neighbours
         import umap
@@ -50,24 +97,79 @@ def fit_umap(
         reducer = umap.UMAP(
             n_neighbors=neighbors,
             min_dist=min_dist,
+            metric=metric,
+            n_components=components,
+            n_epochs=epochs,
             random_state=seed,
             precomputed_knn=(rows.astype(np.int32), distances, None),
             n_jobs=1,
+            tqdm_kwds={"disable": False, "file": told, "bar_format": "{n}/{total}", "mininterval": 0, "miniters": 1},
         )
         layout = reducer.fit_transform(np.asarray(points, dtype=np.float32))
     return np.asarray(layout, dtype=np.float32)
 
 
-def fit_pca(points: Float[np.ndarray, "n latent"]) -> Float32[np.ndarray, "n 2"]:
-    """The two principal components; signs fixed so that the largest loading of each is positive.
+def fit_tsne(
+    points: Float[np.ndarray, "n latent"],
+    perplexity: float = 30.0,
+    seed: int = 0,
+    components: int = 2,
+    progress: Progress = lambda *_: None,
+) -> Float32[np.ndarray, "n components"]:
+    """A t-SNE layout (van der Maaten & Hinton 2008; Barnes-Hut: van der Maaten 2014), begun at the principal components;
+    the same seed gives the same layout.
 
-    A single dimension, or points all alike, leave the components that aren't there at 0.
+    Args:
+        progress: told of the iterations, every fifty; it may end before the last one, where nothing improves any more.
+
+    Raises:
+        ValueError: not more points than the perplexity.
+    """
+    if len(points) <= max(perplexity, 3):
+        least = max(perplexity, 3)
+        raise ValueError(f"a t-SNE of perplexity {perplexity:g} needs more than {least:g} points, got {len(points)}")
+    iterations = 1000
+    progress(0, iterations)
+    told = _Told(r"Iteration (\d+):", lambda done: progress(done, iterations))
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    start = fit_pca(points, components)
+    start *= 1e-4 / max(float(start[:, 0].std()), 1e-12)  # small, as t-SNE needs it, and the same on every machine
+    layout = TSNE(n_components=components, perplexity=perplexity, init=start, max_iter=iterations, random_state=seed, verbose=2)
+    # NOTE: two threads at most. They add up partial sums in any order, which for more than two changes the last digit, and
+    # with it, in the end, the layout. Verbose, because what it prints is all that scikit-learn says of its progress.
+    with threadpool_limits(2, user_api="openmp"), contextlib.redirect_stdout(told):
+        return np.asarray(layout.fit_transform(np.asarray(points, dtype=np.float32)), dtype=np.float32)
+
+
+class _Told:
+    """A stream that takes what a library prints of its progress and passes the number on."""
+
+    def __init__(self, pattern: str, tell: Callable[[int], None]) -> None:
+        self._pattern, self._tell = re.compile(pattern), tell
+
+    def write(self, text: str) -> int:
+        """Look for the number; what else is printed goes nowhere."""
+        found = self._pattern.search(text)
+        if found:
+            self._tell(int(found[1]))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def fit_pca(points: Float[np.ndarray, "n latent"], components: int = 2) -> Float32[np.ndarray, "n components"]:
+    """The first principal components; signs fixed so that the largest loading of each is positive.
+
+    Too few dimensions, or points all alike, leave the components that aren't there at 0.
     """
     centred = np.asarray(points, dtype=np.float64) - points.mean(axis=0, dtype=np.float64)
     values, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, np.argsort(values)[::-1][:2]]
+    axes = vectors[:, np.argsort(values)[::-1][:components]]
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1.0, 1.0)
-    layout = np.zeros((len(points), 2), dtype=np.float32)
+    layout = np.zeros((len(points), components), dtype=np.float32)
     layout[:, : axes.shape[1]] = centred @ axes
     return layout
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -30,7 +29,7 @@ from torch import Tensor
 
 from vae.config import ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
 from vae.encodings import Encodings
-from vae.files import write_atomic
+from vae.files import is_locked, take_lock, write_atomic
 from vae.model import VAE, empty_model
 
 CHECKPOINTS_VARIABLE = "LATENT_EXPLORER_CHECKPOINTS"
@@ -62,9 +61,9 @@ class RunConfig:
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A 2-D projection of a run's test means, with what it was made from."""
+    """A projection of a run's test means to two or three dimensions, with what it was made from."""
 
-    coordinates: Float32[np.ndarray, "n 2"]
+    coordinates: Float32[np.ndarray, "n components"]
     config: MapConfig
     weights_digest: str
     data_digest: str
@@ -172,20 +171,14 @@ def lock_run(name: str) -> Iterator[None]:
     path = run_path(name)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        file = (path / ".lock").open("ab")
+        file = take_lock(path / ".lock")
+    except BlockingIOError:
+        raise RunError(f"{path}: this run is being trained by another process: wait for it, or stop it") from None
     except OSError as error:
         raise RunError(
             f"{path}: the run's folder can't be written ({error.strerror}): check the disk and its permissions"
         ) from None
     with file:
-        for attempt in range(20):  # a passing look at the lock (`Run.is_locked`) must not refuse a start
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == 19:
-                    raise RunError(f"{path}: this run is being trained by another process: wait for it, or stop it") from None
-                time.sleep(0.05)
         yield
 
 
@@ -200,6 +193,11 @@ class Run:
     def name(self) -> str:
         """The run's name: that of its folder."""
         return self.path.name
+
+    @property
+    def maps_folder(self) -> Path:
+        """Where its maps are kept, and what the making of one says of itself (see `vae.jobs`)."""
+        return self.path / "maps"
 
     # --- weights -------------------------------------------------------------------------------------------------
 
@@ -343,14 +341,7 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a process is training this run now."""
-        try:
-            with (self.path / ".lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+        return is_locked(self.path / ".lock")
 
     def log(self, line: str) -> None:
         """Add a line with the time to ``train.log``."""
@@ -390,9 +381,9 @@ class Run:
             raise RunError(f"{file}: made from other weights or test data than this run's: remake it with '{mend}'")
         return encodings
 
-    def save_map(self, coordinates: Float32[np.ndarray, "n 2"], config: MapConfig) -> Map:
+    def save_map(self, coordinates: Float32[np.ndarray, "n components"], config: MapConfig) -> Map:
         """Keep a map under its parameters, stamped with the weights and the test data it came from."""
-        (self.path / "maps").mkdir(exist_ok=True)
+        self.maps_folder.mkdir(exist_ok=True)
         arrays = {
             "coordinates": coordinates.astype(np.float32),
             "config": np.array(json.dumps(to_json(config))),
@@ -407,29 +398,43 @@ class Run:
         Raises:
             RunError: there is none, it is cut or foreign, or it belongs to other weights or data.
         """
-        file = self._map_file(config)
+        return self._read_map(self._map_file(config), config, self._test_origin())
+
+    def list_maps(self, components: int = 2) -> list[MapConfig]:
+        """The parameters of every usable map of so many dimensions that is kept, the newest first."""
+        origin, found = self._test_origin(), []
+        for file, config in self._kept_maps():
+            with contextlib.suppress(RunError):
+                found += [self._read_map(file, config, origin).config] if config.components == components else []
+        return found
+
+    def list_old_maps(self) -> list[MapConfig]:
+        """The parameters of the maps that were made from other weights or test data than this run's, the newest first."""
+        return [config for file, config in self._kept_maps() if _map_origin(file) not in (None, self._test_origin())]
+
+    def _read_map(self, file: Path, config: MapConfig, origin: list[str]) -> Map:
         mend = f"python -m vae map {self.name}"
         arrays = self._load_npz(file, mend)
         try:
             coordinates, stored = arrays["coordinates"], from_json(MapConfig, _parse_json(str(arrays["config"])))
             weights, data = (str(digest) for digest in arrays["made_from"])
-            if coordinates.ndim != 2 or coordinates.shape[1] != 2 or coordinates.dtype != np.float32 or stored != config:
+            fits = coordinates.ndim == 2 and coordinates.shape[1] == stored.components and coordinates.dtype == np.float32
+            if not fits or stored != config:
                 raise ValueError(f"coordinates {coordinates.shape} of {coordinates.dtype} or other parameters")
             if not np.isfinite(coordinates).all():
                 raise ValueError("coordinates that are not finite")
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{file}: expected a map of this run, found {error}: remake it with '{mend}'") from None
-        if [weights, data] != self._test_origin():
+        if [weights, data] != origin:
             raise RunError(f"{file}: made from other weights or test data than this run's: remake it with '{mend}'")
         return Map(coordinates, stored, weights, data)
 
-    def list_maps(self) -> list[MapConfig]:
-        """The parameters of every usable map that is kept, the newest first."""
+    def _kept_maps(self) -> list[tuple[Path, MapConfig]]:
+        """Each file in ``maps/`` that says what it is, with its parameters; the newest first. Whole or not, usable or not."""
         found = []
-        for file in sorted((self.path / "maps").glob("*.npz"), key=lambda path: -path.stat().st_mtime):
-            with contextlib.suppress(RunError, ValueError, KeyError):
-                arrays = self._load_npz(file, "")
-                found.append(self.load_map(from_json(MapConfig, _parse_json(str(arrays["config"])))).config)
+        for file in sorted(self.maps_folder.glob("*.npz"), key=lambda path: -path.stat().st_mtime):
+            with contextlib.suppress(ValueError):
+                found.append((file, from_json(MapConfig, _parse_json(str(_npz_member(file, "config"))))))
         return found
 
     def save_report(self, setting: str, report: Mapping[str, Any]) -> None:
@@ -466,7 +471,11 @@ class Run:
 
     def _map_file(self, config: MapConfig) -> Path:
         name = hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()[:12]
-        return self.path / "maps" / f"{name}.npz"
+        file = self.maps_folder / f"{name}.npz"
+        if file.exists():
+            return file
+        # NOTE: a map that was kept when there were fewer parameters lies under another name.
+        return next((other for other, stored in self._kept_maps() if stored == config), file)
 
     def _save_npz(self, file: Path, arrays: Mapping[str, np.ndarray]) -> None:
         buffer = io.BytesIO()
@@ -484,6 +493,26 @@ class Run:
             raise RunError(
                 f"{file}: expected a whole .npz file ({error}): it is cut or foreign, remake it with '{mend}'"
             ) from None
+
+
+def _npz_member(file: Path, name: str) -> np.ndarray:
+    """One array of a .npz file.
+
+    Raises:
+        ValueError: the file has no such array, or is no such file.
+    """
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            return np.asarray(archive[name])
+    except Exception as error:  # as in `Run._load_npz`
+        raise ValueError(str(error)) from None
+
+
+def _map_origin(file: Path) -> list[str] | None:
+    try:
+        return [str(digest) for digest in _npz_member(file, "made_from").ravel()]
+    except ValueError:
+        return None
 
 
 def _json_bytes(values: Any) -> bytes:

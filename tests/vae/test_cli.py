@@ -14,6 +14,8 @@ import pytest
 
 from vae import MapConfig, ModelConfig, Run, TrainConfig
 from vae.__main__ import COMMANDS, main
+from vae.config import to_json
+from vae.jobs import job_status
 
 TINY = ["--dataset", "tiny", "--latent", "3", "--widths", "4", "--hidden", "8", "--epochs", "1", "--batch-size", "16"]
 
@@ -101,7 +103,11 @@ def test_resume_of_a_finished_run_gives_the_same_weights(tiny_run: Run, capsys: 
         (["evaluate", "tiny-run", "--seed", "-1"], "--seed must be from 0"),
         (["map", "tiny-run", "--neighbors", "1"], "neighbors must be"),
         (["map", "gone"], "no run there"),
-        (["map", "tiny-run", "--method", "tsne"], "method"),
+        (["map", "tiny-run", "--method", "tarot"], "method"),
+        (["map", "tiny-run", "--metric", "taxi"], "metric"),
+        (["map", "tiny-run", "--components", "4"], "components"),
+        (["map", "tiny-run", "--method", "tsne", "--perplexity", "many"], "--perplexity: invalid literal|could not convert"),
+        (["map", "tiny-run", "--perplexity", "1000"], "perplexity must be from 1 to 200, got 1000"),
         (["evaluate", "tiny-run", "--samples", "many"], "--samples: invalid literal"),
         (["evaluate", "tiny-run", "--frobnicate"], "Unrecognized options: --frobnicate"),
         (["evaluate", "tiny-run", "--device", "abacus"], "device must be auto or one that this machine has"),
@@ -131,13 +137,38 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def test_a_map_that_cannot_be_made_says_so_after_its_notice(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--neighbors", "100"], "a UMAP with 100 neighbours needs more than 100 points, got 24"),
+        (["--method", "tsne"], "a t-SNE of perplexity 30 needs more than 30 points, got 24"),
+    ],
+)
+def test_a_map_that_cannot_be_made(tiny_run: Run, capsys: pytest.CaptureFixture[str], options: list[str], reason: str) -> None:
     before = contents(tiny_run.path)
-    assert main(["map", "tiny-run", "--neighbors", "100"]) == 2
-    notice, error = capsys.readouterr().err.splitlines()
-    assert notice == "making a umap map of run tiny-run ..."
-    assert error == f"error: {tiny_run.path}: a UMAP with 100 neighbours needs more than 100 points, got 24"
-    assert contents(tiny_run.path) == before
+    assert main(["map", "tiny-run", *options]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error == f"error: {tiny_run.path}: {reason}"
+    after = contents(tiny_run.path)
+    assert {name for name in after if before.get(name) != after[name]} == {"maps/.job.json", "maps/.job.lock"}
+    status = job_status(tiny_run.maps_folder)
+    assert status is not None
+    assert (status.state, status.error) == ("failed", f"{tiny_run.path}: {reason}")
+
+
+def test_a_map_shows_its_progress_and_is_kept(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    config = MapConfig(method="tsne", perplexity=5.0, components=3, seed=2)
+    options = ["--method", "tsne", "--perplexity", "5", "--components", "3", "--seed", "2"]
+    assert main(["map", "tiny-run", *options]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"tsne map of run tiny-run: .*\d+/1000 \[\d+:\d+<.*step/s\]", printed.err)
+    assert printed.out == f"tsne map of 24 test images kept in {tiny_run.maps_folder}\n"
+    assert tiny_run.load_map(config).coordinates.shape == (24, 3)
+    assert tiny_run.list_maps(3) == [config]
+    assert tiny_run.list_maps() == [MapConfig()]
+    status = job_status(tiny_run.maps_folder)
+    assert status is not None
+    assert (status.state, status.subject, status.error) == ("finished", to_json(config), None)
 
 
 def test_a_damaged_run_is_one_line_too(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:

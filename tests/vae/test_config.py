@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
+from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
 
 WRONG: list[tuple[type, str, Any]] = [
     *[
@@ -28,7 +28,10 @@ WRONG: list[tuple[type, str, Any]] = [
     (TrainConfig, "channels_last", 1),
     *[(MapConfig, "neighbors", value) for value in (1, 201, 15.0)],
     *[(MapConfig, "min_dist", value) for value in (-0.1, 1.0, math.nan)],
-    (MapConfig, "method", "tarot"),
+    *[(MapConfig, "method", value) for value in ("tarot", 2, None)],
+    *[(MapConfig, "metric", value) for value in ("manhattan", "", None)],
+    *[(MapConfig, "components", value) for value in (1, 4, 2.0, True, "2")],
+    *[(MapConfig, "perplexity", value) for value in (0.5, 201, math.inf, "30", True)],
     (MapConfig, "seed", -1),
 ]
 
@@ -66,14 +69,43 @@ def test_presets_survive_json(name: str) -> None:
         assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
 
 
-def test_unknown_and_missing_fields_are_refused() -> None:
-    values = to_json(MapConfig())
-    with pytest.raises(ConfigError, match="MapConfig needs exactly the fields"):
-        from_json(MapConfig, values | {"extra": 1})
-    with pytest.raises(ConfigError, match="MapConfig needs exactly the fields"):
-        from_json(MapConfig, {"seed": 0})
-    with pytest.raises(ConfigError, match="needs exactly the fields .* got list"):
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"MapConfig has the fields .*, got the unknown \['extra'\]"):
+        from_json(MapConfig, to_json(MapConfig()) | {"extra": 1})
+    with pytest.raises(ConfigError, match="MapConfig needs an object with the fields .* got list"):
         from_json(MapConfig, [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainConfig, MapConfig])
+def test_a_field_that_did_not_exist_yet_has_its_default(kind: Any) -> None:
+    assert from_json(kind, {}) == kind()
+    written = to_json(kind(**{"seed": 5} if kind is not ModelConfig else {"latent": 5}))
+    for field in dataclasses.fields(kind):
+        older = {name: value for name, value in written.items() if name != field.name}
+        assert from_json(kind, older) == dataclasses.replace(from_json(kind, written), **{field.name: field.default})
+
+
+def test_the_parameters_of_the_first_maps_are_still_read() -> None:
+    assert from_json(MapConfig, {"method": "umap", "neighbors": 30, "min_dist": 0.5, "seed": 3}) == MapConfig(
+        method="umap", neighbors=30, min_dist=0.5, metric="euclidean", components=2, seed=3
+    )
+    assert from_json(MapConfig, {"method": "pca", "neighbors": 30, "min_dist": 0.5, "seed": 3}) == MapConfig(method="pca")
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+def test_parameters_that_a_method_ignores_do_not_tell_maps_apart(method: Any) -> None:
+    others = {"neighbors": 40, "min_dist": 0.7, "metric": "cosine", "perplexity": 12.0, "seed": 9}
+    assert {name for used in MAP_PARAMETERS.values() for name in used} == set(others)
+    plain = MapConfig(method=method)
+    for name, value in others.items():
+        changed = MapConfig(method=method, **{name: value})
+        assert (changed != plain) == (name in MAP_PARAMETERS[method]), name
+        assert getattr(changed, name) == (value if name in MAP_PARAMETERS[method] else getattr(plain, name))
+    assert MapConfig(method=method, components=3) != plain
+
+
+def test_a_whole_number_is_the_same_parameter() -> None:
+    assert json.dumps(to_json(MapConfig(min_dist=0))) == json.dumps(to_json(MapConfig(min_dist=0.0)))
 
 
 def test_values_from_json_are_checked_too() -> None:

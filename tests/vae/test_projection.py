@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae import fit_pca, fit_umap, nearest, place
+from vae import fit_pca, fit_tsne, fit_umap, nearest, place
+from vae.projection import nearest_by
 
 
 def cloud(count: int = 40, latent: int = 5, seed: int = 0) -> np.ndarray:
@@ -35,12 +38,33 @@ def test_more_neighbours_than_points(count: int) -> None:
         nearest(cloud(), cloud(), count)
 
 
-def test_pca_is_that_of_the_singular_value_decomposition() -> None:
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+def test_neighbours_by_each_metric_are_those_of_scipy(metric: str) -> None:
+    from scipy.spatial.distance import cdist
+
+    points = cloud(60) + np.linspace(-1, 2, 5, dtype=np.float32)
+    expected = cdist(points.astype(np.float64), points.astype(np.float64), metric)
+    rows, distances = nearest_by(metric, points, 7)
+    assert np.array_equal(rows, np.argsort(expected, axis=1)[:, :7])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :7], atol=1e-6)
+
+
+def test_a_metric_that_the_points_are_too_few_dimensions_for() -> None:
+    with pytest.raises(ValueError, match="the cosine distance needs at least 2 dimensions, got 1"):
+        nearest_by("cosine", cloud(40, 1), 5)
+    with pytest.raises(ValueError, match="the correlation distance needs at least 3 dimensions, got 2"):
+        fit_umap(cloud(40, 2), metric="correlation")
+    with pytest.raises(ValueError, match="the metric must be euclidean, cosine or correlation, got 'taxi'"):
+        nearest_by("taxi", cloud(), 5)
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_pca_is_that_of_the_singular_value_decomposition(components: int) -> None:
     points = cloud(50) * np.array([5, 3, 1, 0.5, 0.1], dtype=np.float32)
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    expected = left[:, :2] * values[:2]
-    np.testing.assert_allclose(np.abs(fit_pca(points)), np.abs(expected), atol=1e-3)
+    expected = left[:, :components] * values[:components]
+    np.testing.assert_allclose(np.abs(fit_pca(points, components)), np.abs(expected), atol=1e-3)
 
 
 def test_the_largest_loading_of_each_component_is_positive() -> None:
@@ -58,16 +82,79 @@ def test_pca_of_less_than_a_plane(points: np.ndarray) -> None:
     assert np.allclose(layout[:, 1], 0, atol=1e-6)
 
 
+def groups() -> np.ndarray:
+    """Three groups of thirty points, far apart."""
+    return np.repeat(np.eye(3, 6, dtype=np.float32) * 20, 30, axis=0) + cloud(90, 6)
+
+
+def keeps(points: np.ndarray, layout: np.ndarray, metric: str = "euclidean") -> float:
+    """How well neighbours are kept: 1 is perfectly, about a half is chance (Venna & Kaski 2001)."""
+    from sklearn.manifold import trustworthiness
+
+    return float(trustworthiness(points.astype(np.float64), layout, n_neighbors=10, metric=metric))
+
+
 def test_umap_is_seeded_and_keeps_groups_apart() -> None:
-    centres = np.repeat(np.eye(3, dtype=np.float32) * 20, 30, axis=0)
-    points = centres + cloud(90, 3)
-    layout = fit_umap(points, neighbors=10, seed=3)
+    points, told = groups(), []
+    layout = fit_umap(points, neighbors=10, seed=3, progress=lambda done, total: told.append((done, total)))
     assert np.array_equal(layout, fit_umap(points, neighbors=10, seed=3))
     assert not np.array_equal(layout, fit_umap(points, neighbors=10, seed=4))
     rows, _ = nearest(layout, layout, 6)
     assert (rows // 30 == np.arange(90)[:, None] // 30).mean() > 0.98
+    assert keeps(points, layout) > 0.85
+    assert keeps(points, layout[np.random.default_rng(0).permutation(90)]) < 0.6
+    assert (told[0], told[-1]) == ((0, 500), (500, 500))
+    assert {done for done, _ in told} == set(range(501))
     with pytest.raises(ValueError, match="needs more than 15 points, got 15"):
         fit_umap(points[:15])
+    with pytest.raises(ValueError, match="a UMAP in 3 dimensions needs at least 5 points, got 4"):
+        fit_umap(points[:4], neighbors=2, components=3)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_umap_keeps_the_neighbours_of_its_metric_in_three_dimensions(metric: str) -> None:
+    points = cloud(90, 6) * np.random.default_rng(1).uniform(0.1, 10, (90, 1)).astype(np.float32)  # the lengths say nothing
+    layout = fit_umap(points, neighbors=10, metric=metric, components=3)
+    assert layout.shape == (90, 3)
+    assert keeps(points, layout, metric) > 0.75
+    assert keeps(points, layout, metric) > keeps(points, layout, "euclidean") + 0.05
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_tsne_is_seeded_and_keeps_neighbours(components: int) -> None:
+    points, told = groups(), []
+    layout = fit_tsne(points, 10.0, 3, components, lambda done, total: told.append((done, total)))
+    assert layout.shape == (90, components)
+    assert np.array_equal(layout, fit_tsne(points, 10.0, 3, components))
+    assert keeps(points, layout) > 0.85
+    assert told[0] == (0, 1000)
+    assert len(told) > 5
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+
+def test_tsne_of_too_few_points() -> None:
+    with pytest.raises(ValueError, match="a t-SNE of perplexity 30 needs more than 30 points, got 30"):
+        fit_tsne(cloud(30))
+    with pytest.raises(ValueError, match="needs more than 3 points, got 3"):
+        fit_tsne(cloud(3), 1.0)
+
+
+class Enough(Exception):
+    """What a test stops a fit with."""
+
+
+@pytest.mark.parametrize("fit", [fit_umap, fit_tsne])
+def test_what_the_progress_raises_ends_the_fit(fit: Callable[..., np.ndarray]) -> None:
+    heard = []
+
+    def stop(done: int, total: int) -> None:
+        heard.append(done)
+        if done >= 50:
+            raise Enough
+
+    with pytest.raises(Enough):
+        fit(groups(), progress=stop)
+    assert 50 <= max(heard) < 150
 
 
 @given(st.integers(0, 2**32 - 1))

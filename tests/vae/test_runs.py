@@ -39,6 +39,7 @@ SILENT: dict[str, Callable[[Run], object]] = {
     "status.json": lambda run: run.status(),
     "metrics.jsonl": lambda run: run.metrics(),
 }
+OLD_PARAMETERS = ("method", "neighbors", "min_dist", "seed")
 REMEDY = "restore|retrain|remake|start over|start a new run|python -m vae"
 FORMAT_2 = {"format": "2", "progress": "{}"}
 
@@ -158,7 +159,9 @@ def test_any_flipped_byte_gives_a_sentence_or_a_value(tiny_run: Run, name: str, 
         file.write_bytes(before)
 
 
-@pytest.mark.parametrize(("field", "value"), [("format", 2), ("format", None), ("model", {}), ("train", []), ("versions", 3)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("format", 2), ("format", None), ("model", {"depth": 3}), ("train", []), ("versions", 3)]
+)
 def test_a_configuration_of_another_time_is_refused(tiny_run: Run, field: str, value: object) -> None:
     file = tiny_run.path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
@@ -282,6 +285,51 @@ def test_maps_are_kept_under_their_parameters(tiny_run: Run) -> None:
         tiny_run.load_map(MapConfig(seed=7))
     (tiny_run.path / "maps" / "cut.npz").write_bytes(b"PK")
     assert set(tiny_run.list_maps()) == {config, MapConfig()}
+
+
+def test_a_map_in_three_dimensions_is_kept_beside_the_flat_ones(tiny_run: Run) -> None:
+    config = MapConfig(method="pca", components=3)
+    coordinates = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+    tiny_run.save_map(coordinates, config)
+    assert np.array_equal(tiny_run.load_map(config).coordinates, coordinates)
+    assert (tiny_run.list_maps(3), tiny_run.list_maps()) == ([config], [MapConfig()])
+    tiny_run.save_map(coordinates[:, :2], MapConfig(method="tsne"))
+    flat = next(file for file, kept in tiny_run._kept_maps() if kept.method == "tsne")
+    flat.replace(tiny_run._map_file(config))
+    with pytest.raises(RunError, match="expected a map of this run, found coordinates .* or other parameters: remake it with"):
+        tiny_run.load_map(config)
+
+
+def test_a_map_from_when_there_were_fewer_parameters_is_found(tiny_run: Run) -> None:
+    written = tiny_run._map_file(MapConfig())
+    with np.load(written, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    old = {name: value for name, value in json.loads(str(arrays["config"])).items() if name in OLD_PARAMETERS}
+    assert set(old) == set(OLD_PARAMETERS)
+    elsewhere = written.with_name("fed6a6259cd9.npz")
+    with elsewhere.open("wb") as file:
+        np.savez_compressed(file, **(arrays | {"config": np.array(json.dumps(old))}), allow_pickle=False)
+    written.unlink()
+    assert np.array_equal(tiny_run.load_map(MapConfig()).coordinates, arrays["coordinates"])
+    assert tiny_run.list_maps() == [MapConfig()]
+    tiny_run.save_map(arrays["coordinates"] + 1, MapConfig())  # takes the old one's place
+    assert [file.name for file in tiny_run.maps_folder.glob("*.npz")] == [elsewhere.name]
+    assert tiny_run.list_maps() == [MapConfig()]
+
+
+def test_maps_of_other_weights_are_told_apart(tiny_run: Run) -> None:
+    assert tiny_run.list_old_maps() == []
+    tiny_run.save_weights(build_model(tiny_run.config.model, 99))
+    assert (tiny_run.list_maps(), tiny_run.list_old_maps()) == ([], [MapConfig()])
+    tiny_run.save_map(np.zeros((24, 2), np.float32), MapConfig())
+    assert (tiny_run.list_maps(), tiny_run.list_old_maps()) == ([MapConfig()], [])
+
+
+def test_the_shipped_map_is_the_default_one() -> None:
+    run = open_run(Path(__file__).parents[2] / "checkpoints" / "fashion-mnist")
+    shipped = run.load_map(MapConfig())
+    assert shipped.coordinates.shape == (10_000, 2)
+    assert (run.maps_folder / "02abb232d3ed.npz").samefile(run._map_file(MapConfig()))
 
 
 def test_a_report_does_not_replace_those_of_other_settings(tiny_run: Run) -> None:
