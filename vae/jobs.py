@@ -103,12 +103,13 @@ class Job:
         if self._is_stopping:
             raise KeyboardInterrupt
         now = time.monotonic()
-        if self._status.total == 0:
+        is_first = self._status.total == 0
+        if is_first:
             self._begun = (done, now)
         first, then = self._begun
         rate = (done - first) / (now - then) if now > then else 0.0
         self._status = dataclasses.replace(self._status, done=done, total=total, rate=rate)
-        if now - self._written > WRITE_SECONDS:
+        if is_first or now - self._written > WRITE_SECONDS:
             self._write()
 
     def _end(self, state: JobState, error: str | None = None) -> None:

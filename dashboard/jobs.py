@@ -1,0 +1,103 @@
+"""Starts, watches and stops ``python -m vae ...`` in processes of their own. No Streamlit.
+
+A job outlives the page, the visitor and the dashboard: what there is to know of it lies in its folder (see `vae.jobs`), where
+each tab, and the dashboard after a restart, finds it. Only what happens before a job's first word is known here alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from vae import MapConfig, Run
+from vae.config import to_json
+from vae.files import is_locked
+from vae.jobs import LOCK_FILE, JobError, JobStatus, forget_job, job_status
+
+LOG_FILE = ".job.log"
+MAX_LOG_BYTES = 2**16
+
+_guard = threading.Lock()
+_started: dict[Path, tuple[subprocess.Popen[bytes], float]] = {}
+"""The last process that was started here for a folder, and when."""
+
+
+def start(arguments: Sequence[str], folder: Path) -> None:
+    """Start ``python -m vae`` with these arguments; it keeps its status in ``folder`` and prints to a log there.
+
+    Raises:
+        JobError: a job is running there, or nothing can be written there.
+    """
+    command = [sys.executable, "-m", "vae", *arguments]
+    with _guard:
+        status = watch(folder)
+        if is_locked(folder / LOCK_FILE) or (status is not None and status.state == "running"):
+            raise JobError(f"{folder}: another process is at work here: wait for it, or stop it")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            forget_job(folder)
+            with (folder / LOG_FILE).open("wb") as log:
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        except OSError as error:
+            raise JobError(f"{folder}: a job can't be started ({error.strerror}): check the disk and its permissions") from None
+        _started[folder] = process, time.time()
+
+
+def watch(folder: Path) -> JobStatus | None:
+    """How far the job of a folder is, or how the last one ended; None if there was none. Reaps what has ended."""
+    process, begun = _started.get(folder, (None, 0.0))
+    code = None if process is None else process.poll()  # before the status, which is final once the process has ended
+    status = job_status(folder)
+    if process is None or (status is not None and (status.pid == process.pid or status.state == "running")):
+        return status
+    if code is None:
+        return JobStatus("running", process.pid, begun, time.time(), stage="starting")
+    if status is not None and status.started > begun:
+        return status  # of a later job, from another process
+    if code in (-signal.SIGTERM, -signal.SIGINT, 130):
+        return JobStatus("stopped", process.pid, begun, begun)
+    return JobStatus("failed", process.pid, begun, begun, error=_complaint(folder, code))
+
+
+def stop(folder: Path) -> None:
+    """Ask the job of a folder to stop. It keeps nothing half-made; where there is none, nothing happens."""
+    status = watch(folder)
+    if status is not None and status.state == "running":
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(status.pid, signal.SIGTERM)
+
+
+def forget(folder: Path) -> None:
+    """Take away what is known of a job that has ended."""
+    with _guard:
+        status = watch(folder)
+        if status is not None and status.state != "running":
+            _started.pop(folder, None)
+            forget_job(folder)
+
+
+def start_map(run: Run, config: MapConfig) -> None:
+    """Make a map of a run, in a process of its own; `watch` its ``maps_folder``.
+
+    Raises:
+        JobError: a map of this run is being made already, or the folder can't be written.
+    """
+    options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    start(["map", str(run.path.resolve()), *options], run.maps_folder)
+
+
+def _complaint(folder: Path, code: int) -> str:
+    """The sentence that a process ended with before it could keep a status."""
+    with contextlib.suppress(OSError), (folder / LOG_FILE).open("rb") as log:
+        lines = log.read(MAX_LOG_BYTES).decode("utf-8", "replace").splitlines()
+        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        if told:
+            return told[-1]
+    return f"the process ended with status {code} before it began: {folder / LOG_FILE} holds what it printed"
