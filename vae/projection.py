@@ -18,6 +18,8 @@ from jaxtyping import Float, Float32, Int64
 Progress = Callable[[int, int], None]
 """Is told how many steps of how many are done; what it raises ends the work."""
 
+LEAST_DIMENSIONS = {"euclidean": 1, "cosine": 2, "correlation": 3}
+"""Each metric, and in how many dimensions it tells points apart: two numbers have a correlation of 1 or -1."""
 _QUERY_BATCH = 128  # a few megabytes of distances at a time, which stay in the cache
 NEIGHBORS = 8
 """The nearest points that a placement, or a distance to the encoded images, is made from."""
@@ -51,11 +53,10 @@ def nearest_by(
     """
     if metric == "euclidean":
         return nearest(points, points, count)
-    needed = {"cosine": 2, "correlation": 3}
-    if metric not in needed:
-        raise ValueError(f"the metric must be euclidean, cosine or correlation, got {metric!r}")
-    if points.shape[1] < needed[metric]:
-        raise ValueError(f"the {metric} distance needs at least {needed[metric]} dimensions, got {points.shape[1]}")
+    if metric not in LEAST_DIMENSIONS:
+        raise ValueError(f"the metric must be one of {', '.join(LEAST_DIMENSIONS)}, got {metric!r}")
+    if points.shape[1] < LEAST_DIMENSIONS[metric]:
+        raise ValueError(f"the {metric} distance needs at least {LEAST_DIMENSIONS[metric]} dimensions, got {points.shape[1]}")
     vectors = points.astype(np.float64)
     if metric == "correlation":
         vectors = vectors - vectors.mean(axis=1, keepdims=True)

@@ -54,7 +54,7 @@ def test_a_metric_that_the_points_are_too_few_dimensions_for() -> None:
         nearest_by("cosine", cloud(40, 1), 5)
     with pytest.raises(ValueError, match="the correlation distance needs at least 3 dimensions, got 2"):
         fit_umap(cloud(40, 2), metric="correlation")
-    with pytest.raises(ValueError, match="the metric must be euclidean, cosine or correlation, got 'taxi'"):
+    with pytest.raises(ValueError, match="the metric must be one of euclidean, cosine, correlation, got 'taxi'"):
         nearest_by("taxi", cloud(), 5)
 
 
