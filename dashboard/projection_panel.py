@@ -167,7 +167,7 @@ def _tell_end(run: Run, status: JobStatus | None, place: str) -> None:
 
 def _open_or_start(run: Run, config: MapConfig, on_open: OnOpen) -> None:
     """Open the map of those parameters if it is kept, else start making it; the page runs again."""
-    if config in run.list_maps(config.components):
+    if config in run.list_maps():
         on_open(config)
     else:
         try:
@@ -183,7 +183,7 @@ def _open_or_start(run: Run, config: MapConfig, on_open: OnOpen) -> None:
 
 def _list_kept(run: Run, shown: MapConfig | None, on_open: OnOpen) -> None:
     st.markdown("**Kept maps**")
-    kept = [config for components in DIMENSIONS for config in run.list_maps(components)]
+    kept = run.list_maps()
     if not kept:
         st.caption("None yet.")
     for config in kept:
@@ -237,7 +237,7 @@ def _form(run: Run, on_open: OnOpen) -> None:
     except ConfigError as error:
         st.error(str(error))
         return
-    is_kept = config in run.list_maps(config.components)
+    is_kept = config in run.list_maps()
     label, icon = ("Open, it is kept already", ":material/map:") if is_kept else ("Start", ":material/play_arrow:")
     if st.button(label, type="primary", icon=icon, key=f"{key}-start"):
         _open_or_start(run, config, on_open)

@@ -400,12 +400,12 @@ class Run:
         """
         return self._read_map(self._map_file(config), config, self._test_origin())
 
-    def list_maps(self, components: int = 2) -> list[MapConfig]:
-        """The parameters of every usable map of so many dimensions that is kept, the newest first."""
+    def list_maps(self) -> list[MapConfig]:
+        """The parameters of every usable map that is kept, flat or not, the newest first."""
         origin, found = self._test_origin(), []
         for file, config in self._kept_maps():
             with contextlib.suppress(RunError):
-                found += [self._read_map(file, config, origin).config] if config.components == components else []
+                found.append(self._read_map(file, config, origin).config)
         return found
 
     def list_old_maps(self) -> list[MapConfig]:
