@@ -64,8 +64,8 @@ __all__ = [
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    *("feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "camera", "choice", "outbox", "gestures", "panel"),
-    "latent_map",
+    *("feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "camera", "choice", "outbox", "gestures"),
+    *("card", "legend", "panel", "latent_map"),
 )
 """In this order they make one module: what a browser imports has one address."""
 
@@ -137,8 +137,10 @@ def latent_map_points(
         static_folder: where the app's main script lies, if it isn't the dashboard's own (see `ensure_plotly_js`).
 
     Raises:
-        ValueError: a colouring of another number of images.
+        ValueError: points in three dimensions, or a colouring of another number of images.
     """
+    if not points.is_flat:
+        raise ValueError("a map of three dimensions is for latent_map_3d; this one is flat")
     if colouring is not None and len(colouring.values) != len(points):
         raise ValueError(f"{colouring.name}: {len(colouring.values):,} numbers for {len(points):,} images")
     plotly = ensure_plotly_js(static_folder)

@@ -10,7 +10,7 @@ class LatentMap {
     this.panel = new Panel(this, root);
     this.stage = this.panel.stage;
     this.layers = new Marks(this.stage);
-    this.stage.append(this.panel.card);
+    this.stage.append(this.panel.card.element);
     this.outbox = new Outbox(hub, (slow) => this.setSlow(slow), (waiting) => root.toggleAttribute("data-waiting", waiting));
     this.camera = new Camera(() => this.render(), () => this.figure?.settle(this.camera.ranges), (view) => this.tellView(view));
     this.choice = new Choice(this);
@@ -42,7 +42,7 @@ class LatentMap {
     this.choice.reset();
     this.camera.reset(bounds, this.memory());
     this.measure();
-    this.panel.setLegend(this.groups, !labels);
+    this.panel.legend.set(this.groups, !labels);
     this.layers.setLabels(labels ? this.groups : []);
     this.stage.setAttribute("aria-label", `Map of ${number(head.count)} ${head.noun}`);
     this.refreshCounts();
@@ -135,7 +135,7 @@ class LatentMap {
     this.scale = colourScale(this.theme.dark);
     this.figure.setColours(this.groups, this.colouring, this.scale);
     this.panel.setScale(this.colouring, this.scale);
-    this.panel.refreshLegend(this.groups, !this.colouring);
+    this.panel.legend.refresh(!this.colouring);
     this.root.dataset.colouring = this.colouring?.name ?? "class";
     this.render();
   }
@@ -188,7 +188,7 @@ class LatentMap {
     const shownOf = ({ rows }) => (stride === 1 ? rows.length : rows.filter((row) => row % stride === 0).length);
     const shown = this.groups.reduce((sum, group) => sum + (group.hidden ? 0 : shownOf(group)), 0);
     this.root.dataset.shown = shown;
-    this.panel.refreshLegend(this.groups, !this.colouring);
+    this.panel.legend.refresh(!this.colouring);
     this.panel.setStatus(shown, this.head.count, this.head.noun, this.choice.rows.length, this.slow ? SLOW : null);
   }
 
@@ -227,11 +227,12 @@ class LatentMap {
 
   showHovered() {
     const row = this.hovered;
-    if (row === null) return this.panel.showCard(null);
+    if (row === null) return this.panel.card.show(null);
     const lines = [this.labelOf(row), `row ${row}`].filter(Boolean);
     if (this.colouring) lines.push(`${this.colouring.name} ${short(this.colouring.values[row])} ${this.colouring.unit}`.trim());
     const image = this.sprites?.image(row) ?? null;
-    return this.panel.showCard({ at: this.camera.pixel(...this.placeOf(row)), lines, image, exact: this.sprites?.exact });
+    const at = this.camera.pixel(...this.placeOf(row));
+    return this.panel.card.show({ at, lines, image, exact: this.sprites?.exact }, this.camera.size);
   }
 
   click(px, py, reach, add) {
@@ -268,18 +269,6 @@ class LatentMap {
   }
 
   // --- classes -----------------------------------------------------------------------------------------------------
-
-  toggle(index) {
-    this.hiddenBefore = this.groups.map((group) => group.hidden);
-    this.setHidden(this.groups.map((group, i) => (i === index ? !group.hidden : group.hidden)));
-  }
-
-  /** Only one class; or all of them, if it was alone before. A double click's first half has toggled it already. */
-  isolate(index, afterToggle) {
-    const before = afterToggle ? this.hiddenBefore : this.groups.map((group) => group.hidden);
-    const wasAlone = before.every((hidden, i) => hidden === (i !== index));
-    this.setHidden(before.map((_, i) => !wasAlone && i !== index));
-  }
 
   setHidden(hidden) {
     this.groups.forEach((group, i) => (group.hidden = hidden[i]));

@@ -1,4 +1,4 @@
-// What stands around the points: counts, buttons, legend, colour scale, the card at the pointer, the card of keys.
+// What stands around the points: counts, buttons, colour scale, the card of keys.
 
 const KEYS = [
   ["[  ]", "previous, next image"],
@@ -24,7 +24,6 @@ const ICONS = {
   all: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   keys: "M9 9a3 3 0 1 1 4.5 2.600c-1 .6-1.5 1.2-1.5 2.400M12 17.500v.5",
 };
-const CARD_PIXELS = 96;
 
 function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -35,8 +34,6 @@ function icon(name) {
   svg.append(path);
   return svg;
 }
-
-const number = (value) => value.toLocaleString("en-US");
 
 /** Three significant digits, without an exponent where people don't need one. */
 const short = (value) => {
@@ -60,25 +57,19 @@ class Panel {
     this.stage = make("div", { class: "latent-map-stage", role: "application", tabindex: "0" });
     this.plot = make("div", { class: "latent-map-plot", "aria-hidden": "true" });
     this.stage.append(this.plot);
-    this.card = this.makeCard();
+    this.card = new Card();
     this.scale = make("div", { class: "latent-map-scale", hidden: true });
-    this.legend = make("div", { class: "latent-map-legend", role: "group", "aria-label": "Classes" });
+    this.legend = new Legend((hidden) => map.setHidden(hidden));
     this.caption = make("div", { class: "latent-map-caption", hidden: true });
     this.keys = this.makeKeys();
     const top = make("div", { class: "latent-map-top" }, this.status, tools);
-    root.replaceChildren(top, this.notice, this.stage, this.caption, this.scale, this.legend, this.keys);
+    root.replaceChildren(top, this.notice, this.stage, this.caption, this.scale, this.legend.element, this.keys);
   }
 
   button(name, label, action) {
     const button = make("button", { type: "button", title: label, "aria-label": label, "data-name": name }, icon(name));
     button.addEventListener("click", action);
     return button;
-  }
-
-  makeCard() {
-    this.picture = make("canvas", { width: 1, height: 1 });
-    this.cardText = make("div");
-    return make("div", { class: "latent-map-card", "aria-hidden": "true", hidden: true }, this.picture, this.cardText);
   }
 
   makeKeys() {
@@ -124,36 +115,6 @@ class Panel {
     this.notice.textContent = text ?? "";
   }
 
-  /** One button a class: a click hides or shows it, a double click leaves it alone on the map. */
-  setLegend(groups, single) {
-    this.legend.hidden = single;
-    this.chips = groups.map((group, index) => {
-      const swatch = make("i", { "data-symbol": group.symbol, "aria-hidden": "true" });
-      const count = make("span", { class: "latent-map-count" }, number(group.rows.length));
-      const title = "Click: hide or show. Double click, or shift and click: only this one.";
-      const chip = make("button", { type: "button", title }, swatch, make("span", {}, group.name), count);
-      chip.addEventListener("click", (event) =>
-        event.detail === 2 || event.shiftKey ? this.map.isolate(index, event.detail === 2) : this.map.toggle(index)
-      );
-      return chip;
-    });
-    this.everything = make("button", { type: "button", class: "latent-map-everything" }, "Show all");
-    this.everything.addEventListener("click", () => this.map.setHidden(this.map.groups.map(() => false)));
-    this.legend.replaceChildren(...this.chips, this.everything);
-  }
-
-  refreshLegend(groups, byClass) {
-    const shapes = new Set(groups.map((group) => group.symbol)).size;
-    this.legend.toggleAttribute("data-plain", !byClass && shapes === 1);
-    groups.forEach((group, index) => {
-      this.chips[index].setAttribute("aria-pressed", String(!group.hidden));
-      this.chips[index].style.setProperty("--swatch", byClass ? group.colour : "currentColor");
-    });
-    const some = groups.some((group) => group.hidden);
-    if (!some && document.activeElement === this.everything) this.chips[0]?.focus();
-    this.everything.hidden = !some;
-  }
-
   setScale(colouring, scale) {
     this.scale.hidden = !colouring;
     if (!colouring) return;
@@ -170,28 +131,6 @@ class Panel {
     const text = parts.length ? `${parts.join(" · ")}: approximate placement` : "";
     this.caption.hidden = !text;
     if (this.caption.textContent !== text) this.caption.textContent = text;
-  }
-
-  /** The card beside a point: its picture and what it is; null takes it away. */
-  showCard(content) {
-    this.card.hidden = !content;
-    if (!content) return;
-    const { at, lines, image, exact } = content;
-    this.cardText.replaceChildren(...lines.map((line, i) => make(i ? "span" : "b", {}, line)));
-    this.picture.dataset.state = image ? "ready" : "waiting";
-    if (image) {
-      const scale = Math.max(1, Math.floor(CARD_PIXELS / Math.max(image.width, image.height)));
-      this.picture.width = image.width;
-      this.picture.height = image.height;
-      this.picture.style.width = `${image.width * scale}px`;
-      this.picture.style.imageRendering = exact ? "pixelated" : "auto";
-      this.picture.getContext("2d").putImageData(image, 0, 0);
-    }
-    const [width, height] = [this.card.offsetWidth, this.card.offsetHeight];
-    const { size } = this.map.camera;
-    const x = at[0] + 16 + width > size.width ? at[0] - 16 - width : at[0] + 16;
-    const y = Math.max(4, Math.min(size.height - height - 4, at[1] - height / 2));
-    this.card.style.transform = `translate(${Math.max(4, x)}px, ${y}px)`;
   }
 }
 

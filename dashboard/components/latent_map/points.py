@@ -19,7 +19,8 @@ CLIPPED_PERCENT = 1.0
 
 @dataclass(frozen=True, eq=False)
 class MapPoints:
-    """The images of a map: where they lie, what they show, what they are. Constant: make it once, keep it, share it.
+    """The images of a map: where they lie (in two dimensions, or in three for ``latent_map_3d``), what they show, what they
+    are. Constant: make it once, keep it, share it.
 
     ``run`` is the digest of the weights that the map belongs to; events in the browser carry it.
 
@@ -28,7 +29,7 @@ class MapPoints:
     """
 
     run: str
-    coordinates: Float32[np.ndarray, "n 2"]
+    coordinates: Float32[np.ndarray, "n components"]
     images: UInt8[np.ndarray, "n channels height width"]
     labels: Int64[np.ndarray, " n"] | None = None
     class_names: tuple[str, ...] = ()
@@ -36,7 +37,7 @@ class MapPoints:
 
     def __post_init__(self) -> None:
         count = len(self.images)
-        if count == 0 or self.coordinates.shape != (count, 2) or not np.isfinite(self.coordinates).all():
+        if count == 0 or self.coordinates.shape not in ((count, 2), (count, 3)) or not np.isfinite(self.coordinates).all():
             raise ValueError(f"{count:,} images need as many finite places, got {self.coordinates.shape}")
         if self.labels is None:
             return
@@ -47,6 +48,11 @@ class MapPoints:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether they lie in two dimensions."""
+        return bool(self.coordinates.shape[1] == 2)
+
     @cached_property
     def digest(self) -> str:
         """What tells this map from others, of the same images too."""
@@ -56,7 +62,7 @@ class MapPoints:
     @cached_property
     def base(self) -> bytes:
         """Places and labels, for the browser; some 120 kB for 10,000 images."""
-        arrays = {"xy": self.coordinates.astype(np.float32)}
+        arrays = {"xy" if self.is_flat else "xyz": self.coordinates.astype(np.float32)}
         if self.labels is not None:
             arrays["labels"] = self.labels.astype(np.int32)
         table, body = pack(arrays)
