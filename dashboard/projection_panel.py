@@ -42,8 +42,8 @@ def map_words(config: MapConfig) -> str:
     """The parameters of a map in words: those that its method uses."""
     used = {
         "neighbors": f"{config.neighbors} neighbours",
-        "min_dist": f"minimum distance {config.min_dist:g}",
-        "metric": f"{config.metric} metric",
+        "min_dist": f"min. distance {config.min_dist:g}",
+        "metric": config.metric,
         "perplexity": f"perplexity {config.perplexity:g}",
         "seed": f"seed {config.seed}",
     }
@@ -221,12 +221,21 @@ def _form(run: Run, on_open: OnOpen) -> None:
         return
     offered: list[MapMethod] = ["umap", "tsne", "pca"] if count > 4 else ["pca"]
     key = f"map-form-{run.name}"
-    method = st.radio("Method", offered, format_func=lambda name: METHODS[name][0], horizontal=True, key=f"{key}-method")
+    last = st.session_state.get(f"{key}-last", MapConfig())  # what was started last stands there again when it has ended
+    method = st.radio(
+        "Method",
+        offered,
+        index=offered.index(last.method) if last.method in offered else 0,
+        format_func=lambda name: METHODS[name][0],
+        horizontal=True,
+        key=f"{key}-method",
+    )
     st.caption(METHODS[method][1])
-    values = _parameters(method, count, dimensions, key)
+    values = _parameters(method, count, dimensions, last, key)
     components = st.radio(
         "Dimensions",
         list(DIMENSIONS),
+        index=list(DIMENSIONS).index(last.components),
         format_func=DIMENSIONS.__getitem__,
         horizontal=True,
         help=HELP["components"],
@@ -240,27 +249,33 @@ def _form(run: Run, on_open: OnOpen) -> None:
     is_kept = config in run.list_maps()
     label, icon = ("Open, it is kept already", ":material/map:") if is_kept else ("Start", ":material/play_arrow:")
     if st.button(label, type="primary", icon=icon, key=f"{key}-start"):
+        st.session_state[f"{key}-last"] = config
         _open_or_start(run, config, on_open)
 
 
-def _parameters(method: MapMethod, count: int, dimensions: int, key: str) -> dict[str, Any]:
+def _parameters(method: MapMethod, count: int, dimensions: int, last: MapConfig, key: str) -> dict[str, Any]:
     """The widgets of a method's own parameters; what they say."""
-    most, default, values = min(200, count - 1), MapConfig(), dict[str, Any]()
+    most, values = min(200, count - 1), dict[str, Any]()
     if method == "umap":
-        start = min(default.neighbors, most)
+        start = min(last.neighbors, most)
         values["neighbors"] = st.number_input("Neighbours", 2, most, start, help=HELP["neighbors"], key=f"{key}-neighbors")
         values["min_dist"] = st.number_input(
-            "Minimum distance", 0.0, 0.99, default.min_dist, 0.05, help=HELP["min_dist"], key=f"{key}-min_dist"
+            "Minimum distance", 0.0, 0.99, last.min_dist, 0.05, help=HELP["min_dist"], key=f"{key}-min_dist"
         )
         metrics = [name for name in METRICS if LEAST_DIMENSIONS[name] <= dimensions]
         values["metric"] = st.selectbox(
-            "Metric", metrics, format_func=METRICS.__getitem__, help=HELP["metric"], key=f"{key}-metric"
+            "Metric",
+            metrics,
+            index=metrics.index(last.metric) if last.metric in metrics else 0,
+            format_func=METRICS.__getitem__,
+            help=HELP["metric"],
+            key=f"{key}-metric",
         )
     if method == "tsne":
-        usual = min(default.perplexity, float(most))
+        usual = min(last.perplexity, float(most))
         values["perplexity"] = st.number_input(
             "Perplexity", 1.0, float(most), usual, 1.0, help=HELP["perplexity"], key=f"{key}-perplexity"
         )
     if "seed" in MAP_PARAMETERS[method]:
-        values["seed"] = st.number_input("Seed", 0, 2**32 - 1, 0, help=HELP["seed"], key=f"{key}-seed")
+        values["seed"] = st.number_input("Seed", 0, 2**32 - 1, last.seed, help=HELP["seed"], key=f"{key}-seed")
     return values

@@ -16,7 +16,7 @@ from dashboard.projection_panel import duration_words, map_words, progress_words
 from vae import MapConfig, Run, build_model
 from vae.jobs import JobStatus, run_job
 
-KEPT = "UMAP 2-D, 15 neighbours, minimum distance 0.1, euclidean metric, seed 0"
+KEPT = "UMAP 2-D, 15 neighbours, min. distance 0.1, euclidean, seed 0"
 
 
 def page() -> None:
@@ -131,6 +131,7 @@ def test_a_map_is_cancelled(app: AppTest, tiny_run: Run) -> None:
         assert tab.info[0].value == "The map was cancelled; nothing of it was kept."
         assert opened(tab) is None
         assert tiny_run.list_maps() == [MapConfig()]
+    assert app.number_input(key="map-form-tiny-run-neighbors").value == 9  # to be started again, or changed
     press(app, "Dismiss")
     assert not app.info
     assert not again.run().info

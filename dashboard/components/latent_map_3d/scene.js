@@ -1,7 +1,7 @@
 // The points in space, drawn by plotly.js: one trace a class, and one for the image that is looked at.
 
 const SYMBOLS_3D = ["circle", "diamond", "square", "cross", "x", "circle-open"];
-const FIRST_EYE = { x: 1.1, y: 1.1, z: 0.7 };
+const FIRST_EYE = { x: 1.2, y: 1.2, z: 0.8 };
 const ZOOM_LIMITS = [0.2, 6];
 const STEEPEST = 1.45; // of the eye above or below, in radians: beyond, up and down would change places
 
@@ -13,7 +13,7 @@ class Scene {
   async draw(xyz, groups, { size, theme, camera, current }) {
     Object.assign(this, { xyz, groups, current });
     const count = xyz.length / 3;
-    const marker = { size: markerSize(count), opacity: markerOpacity(count), line: { width: 0 } };
+    const marker = { size: 0.7 * markerSize(count), opacity: markerOpacity(count), line: { width: 0 } };
     const axis = (i) => (row) => xyz[3 * row + i];
     const traces = groups.map((group) => ({
       type: "scatter3d",
