@@ -27,6 +27,8 @@ MAX_LOG_BYTES = 2**16
 _guard = threading.Lock()
 _started: dict[Path, tuple[subprocess.Popen[bytes], float]] = {}
 """The last process that was started here for a folder, and when."""
+_leaving: list[subprocess.Popen[bytes]] = []
+"""Processes that have said their last word and are about to end: kept until they can be reaped."""
 
 
 def start(arguments: Sequence[str], folder: Path) -> None:
@@ -47,6 +49,7 @@ def start(arguments: Sequence[str], folder: Path) -> None:
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         except OSError as error:
             raise JobError(f"{folder}: a job can't be started ({error.strerror}): check the disk and its permissions") from None
+        _let_go(folder)
         _started[folder] = process, time.time()
 
 
@@ -79,8 +82,14 @@ def forget(folder: Path) -> None:
     with _guard:
         status = watch(folder)
         if status is not None and status.state != "running":
-            _started.pop(folder, None)
+            _let_go(folder)
             forget_job(folder)
+
+
+def _let_go(folder: Path) -> None:
+    if folder in _started:
+        _leaving.append(_started.pop(folder)[0])
+    _leaving[:] = [process for process in _leaving if process.poll() is None]
 
 
 def start_map(run: Run, config: MapConfig) -> None:

@@ -155,7 +155,8 @@ def _tell_end(run: Run, status: JobStatus | None, place: str) -> None:
     if status is None or status.state == "finished":
         return
     if status.state == "failed":
-        st.error(f"The map could not be made. {status.error or ''}")
+        st.error("The map could not be made.")
+        st.text(status.error or "")  # as text: it comes out of a file
     elif status.state == "stopped":
         st.info("The map was cancelled; nothing of it was kept.")
     else:

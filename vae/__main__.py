@@ -294,17 +294,15 @@ def _table(report: Report) -> str:
 def _map(options: MakeMap) -> int:
     run, config = _opened(options.run), options.map
     try:
-        with (
-            run_job(run.maps_folder, to_json(config)) as job,
-            tqdm(unit="step", desc=f"{config.method} map of run {run.name}", dynamic_ncols=True, delay=1e-3) as bar,
-        ):
+        with run_job(run.maps_folder, to_json(config)) as job, contextlib.ExitStack() as shown:
+            bars: list[tqdm[Any]] = []  # none before there is progress: what is refused says one line
 
             def show(done: int, total: int) -> None:
-                if bar.total is None:
+                if not bars:
                     job.stage("laying the points out")
-                bar.total = total
-                bar.update(done - bar.n)
-                bar.refresh() if done == 0 else None
+                    title = f"{config.method} map of run {run.name}"
+                    bars.append(shown.enter_context(tqdm(total=total, unit="step", desc=title, dynamic_ncols=True)))
+                bars[0].update(done - bars[0].n)
                 job.progress(done, total)
 
             made = make_map(run, config, show)

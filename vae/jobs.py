@@ -131,7 +131,8 @@ class Job:
 
 @contextlib.contextmanager
 def run_job(folder: Path, subject: Mapping[str, Any]) -> Iterator[Job]:
-    """Do in this process what is done within, and keep its status in a folder. SIGTERM and Ctrl-C raise `KeyboardInterrupt`.
+    """Do in this process (its main thread) what is done within, and keep its status in a folder. SIGTERM and Ctrl-C raise
+    `KeyboardInterrupt`.
 
     Raises:
         JobError: another process is at work in the folder, or it can't be written.

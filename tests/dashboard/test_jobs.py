@@ -37,10 +37,11 @@ with run_job(Path(sys.argv[1]), {"name": "a test"}) as job:
 def nothing_is_left_running() -> Iterator[None]:
     jobs._started.clear()
     yield
-    for process, _ in jobs._started.values():
+    for process in [*(process for process, _ in jobs._started.values()), *jobs._leaving]:
         process.kill()
         process.wait()
     jobs._started.clear()
+    jobs._leaving.clear()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard import jobs
 from dashboard.projection_panel import duration_words, map_words, progress_words
 from vae import MapConfig, Run, build_model
-from vae.jobs import JobStatus, run_job
+from vae.config import to_json
+from vae.jobs import JobStatus, job_status, run_job
 
 KEPT = "UMAP 2-D, 15 neighbours, min. distance 0.1, euclidean, seed 0"
 
@@ -45,10 +46,11 @@ def page() -> None:
 def app(tiny_run: Run) -> Iterator[AppTest]:
     jobs._started.clear()
     yield AppTest.from_function(page, default_timeout=60).run()
-    for process, _ in jobs._started.values():
+    for process in [*(process for process, _ in jobs._started.values()), *jobs._leaving]:
         process.kill()
         process.wait()
     jobs._started.clear()
+    jobs._leaving.clear()
     st.cache_data.clear()
 
 
@@ -94,12 +96,10 @@ def test_what_the_panel_shows_first(app: AppTest) -> None:
 
 
 def test_a_map_is_made_and_opened_and_the_next_time_opened_at_once(app: AppTest, tiny_run: Run) -> None:
-    config = MapConfig(method="tsne", perplexity=7.0, components=3, seed=4)
+    config = MapConfig(method="pca", components=3)
 
     def ask() -> None:
-        app.radio(key="map-form-tiny-run-method").set_value("tsne").run()
-        app.number_input(key="map-form-tiny-run-perplexity").set_value(7.0)
-        app.number_input(key="map-form-tiny-run-seed").set_value(4)
+        app.radio(key="map-form-tiny-run-method").set_value("pca").run()
         app.radio(key="map-form-tiny-run-components").set_value(3).run()
 
     ask()
@@ -109,20 +109,30 @@ def test_a_map_is_made_and_opened_and_the_next_time_opened_at_once(app: AppTest,
     assert not app.radio  # parameters are set before it starts
     wait(app, lambda app: opened(app) == config)
     assert app.session_state["opened"] == 1
-    assert "t-SNE 3-D, perplexity 7, seed 4 (shown)" in labels(app)
-    made = tiny_run.load_map(config).coordinates
+    assert "PCA 3-D (shown)" in labels(app)
+    file = tiny_run._map_file(config)
+    made = file.stat().st_mtime_ns
     press(app, KEPT)
     assert opened(app) == MapConfig()
     ask()
     press(app, "Open, it is kept already")
     assert opened(app) == config
     assert "Cancel" not in labels(app)
-    assert np.array_equal(tiny_run.load_map(config).coordinates, made)
+    assert file.stat().st_mtime_ns == made
 
 
 def test_a_map_is_cancelled(app: AppTest, tiny_run: Run) -> None:
-    app.number_input(key="map-form-tiny-run-neighbors").set_value(9).run()
+    asked = MapConfig(neighbors=9, min_dist=0.25, metric="cosine", seed=4, components=3)
+    for name, value in (("neighbors", 9), ("min_dist", 0.25), ("seed", 4)):
+        app.number_input(key=f"map-form-tiny-run-{name}").set_value(value)
+    app.selectbox(key="map-form-tiny-run-metric").set_value("cosine")
+    app.radio(key="map-form-tiny-run-components").set_value(3).run()
     press(app, "Start")
+    wait(app, lambda _: job_status(tiny_run.maps_folder))
+    status = job_status(tiny_run.maps_folder)
+    assert status is not None
+    assert status.subject == to_json(asked)
+    assert f"Making {map_words(asked)}" in [text.value for text in app.run().markdown]
     again = AppTest.from_function(page, default_timeout=60).run()  # another tab, or this one after a refresh
     assert "Cancel" in labels(again)
     press(again, "Cancel")
@@ -131,7 +141,9 @@ def test_a_map_is_cancelled(app: AppTest, tiny_run: Run) -> None:
         assert tab.info[0].value == "The map was cancelled; nothing of it was kept."
         assert opened(tab) is None
         assert tiny_run.list_maps() == [MapConfig()]
-    assert app.number_input(key="map-form-tiny-run-neighbors").value == 9  # to be started again, or changed
+    values = [app.number_input(key=f"map-form-tiny-run-{name}").value for name in ("neighbors", "min_dist", "seed")]
+    assert values == [9, 0.25, 4]  # to be started again, or changed
+    assert app.selectbox(key="map-form-tiny-run-metric").value == "cosine"
     press(app, "Dismiss")
     assert not app.info
     assert not again.run().info
@@ -139,8 +151,9 @@ def test_a_map_is_cancelled(app: AppTest, tiny_run: Run) -> None:
 
 def test_why_the_last_map_was_not_made_is_told(app: AppTest, tiny_run: Run) -> None:
     with pytest.raises(RuntimeError), run_job(tiny_run.maps_folder, {}):
-        raise RuntimeError("<b>The disk is full.</b>")
-    assert app.run().error[0].value == "The map could not be made. <b>The disk is full.</b>"
+        raise RuntimeError("![The disk](http://elsewhere.example/a.png) is full.")
+    assert app.run().error[0].value == "The map could not be made."
+    assert app.text[0].value == "![The disk](http://elsewhere.example/a.png) is full."  # not as Markdown
     file = tiny_run.maps_folder / ".job.json"
     file.write_text(file.read_text().replace('"failed"', '"running"'))
     assert "its process was killed, or the machine went down" in app.run().warning[0].value
