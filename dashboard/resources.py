@@ -126,7 +126,7 @@ class ShownMap:
     @property
     def is_flat(self) -> bool:
         """Whether it has two dimensions, so that points can be placed on it and walked back from it."""
-        return bool(self.map.coordinates.shape[1] == 2)
+        return self.points.is_flat
 
     def place(self, z: Float32[np.ndarray, "count latent"], encodings: Encodings) -> Float32[np.ndarray, "count 2"]:
         """An approximate position on the map for each point."""
@@ -193,7 +193,7 @@ def _find_map(
     del path, weights, data, kept  # parts of the cache's key
     run = _loaded.run
     problem = None
-    for config in (asked, MapConfig(), *run.list_maps()):
+    for config in (asked, MapConfig(), *sorted(run.list_maps(), key=lambda config: config.components)):
         if config is None:
             continue
         try:

@@ -127,6 +127,13 @@ class Visit:
         self.history = self.history.redo()
         self.renew()
 
+    def open_map(self, config: MapConfig) -> None:
+        """Show another map. What was drawn on the last one, and its zoom, belong to that."""
+        self.map, self.view = config, None
+        if self.selection is not None and self.selection.polygon is not None:
+            self.selection = None
+        self.renew()
+
     def renew(self, answers: int | None = None) -> None:
         """Have the sliders told anew; ``answers`` is the number of their commit, if it is one that asks for it."""
         self.generation += 1

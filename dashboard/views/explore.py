@@ -20,6 +20,7 @@ from dashboard.components.latent_map import (
     latent_map_marks,
     latent_map_points,
 )
+from dashboard.components.latent_map_3d import latent_map_3d
 from dashboard.components.latent_sliders import (
     SlidersCommit,
     Strips,
@@ -33,6 +34,7 @@ from dashboard.components.thumbnails import thumbnails
 from dashboard.downloads import offer_downloads
 from dashboard.links import fit_to_run, write_url
 from dashboard.pictures import difference
+from dashboard.projection_panel import map_words, no_map, projection_panel
 from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
 from dashboard.search import search_images
 from dashboard.selection import selection_panel, table_csv
@@ -66,7 +68,7 @@ def page() -> None:
     left, right = st.columns([58, 42], gap="small")
     with left:
         if shown is None:
-            st.warning(f"This run has no map to show. {problem}")
+            no_map(loaded.run, problem or "", visit.open_map)
         else:
             _map(loaded, visit, shown)
     with right:
@@ -77,21 +79,11 @@ def page() -> None:
 
 
 def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
-    config, encodings = shown.map.config, loaded.encodings
-
-    def colour() -> None:
-        visit.colouring = st.session_state["colouring"]
-
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state["colouring"] = visit.colouring
-        st.selectbox(
-            "Colour by",
-            colouring_names(loaded),
-            format_func=lambda name: colouring_title(name, encodings),
-            key="colouring",
-            on_change=colour,
-            width=270,
-        )
+        if shown.is_flat:
+            _colour_by(loaded, visit)
+        with st.popover("Maps", icon=":material/map:", help="Other maps of this run, and new ones: UMAP, t-SNE, PCA."):
+            projection_panel(loaded.run, shown.map.config, visit.open_map)
         st.download_button(
             "Map (CSV)",
             data=lambda: table_csv(loaded, shown, range(len(loaded.data))),
@@ -101,15 +93,35 @@ def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
             icon=":material/download:",
             help="Row, class, map coordinates and ELBO terms (nats, one sample of z) of every test image.",
         )
+    about = (
+        f"{map_words(shown.map.config)}, of the posterior means of all {len(loaded.data):,} test images in the "
+        f"{len(loaded.encodings.map_dimensions)} active dimensions."
+    )
+    if not shown.is_flat:
+        current = visit.row if visit.outside is None else None
+        latent_map_3d(shown.points, key=f"map-{visit.instance}", on_select=visit.select, height=MAP_HEIGHT, current=current)
+        st.caption(about)
+        return
     latent_map_points(
         shown.points, key=f"map-{visit.instance}", colouring=find_colouring(loaded, visit.colouring), height=MAP_HEIGHT
     )
-    st.caption(
-        f"{config.method.upper()} of the posterior means of all {len(loaded.data):,} test images, in the "
-        f"{len(encodings.map_dimensions)} active dimensions. "
-        "Click an image to look at it, an empty place to decode what may lie there."
-    )
+    st.caption(f"{about} Click an image to look at it, an empty place to decode what may lie there.")
     selection_panel(loaded, visit, shown)
+
+
+def _colour_by(loaded: LoadedRun, visit: Visit) -> None:
+    def colour() -> None:
+        visit.colouring = st.session_state["colouring"]
+
+    st.session_state["colouring"] = visit.colouring
+    st.selectbox(
+        "Colour by",
+        colouring_names(loaded),
+        format_func=lambda name: colouring_title(name, loaded.encodings),
+        key="colouring",
+        on_change=colour,
+        width=250,
+    )
 
 
 def _follow_map(loaded: LoadedRun, visit: Visit, shown: ShownMap, commit: MapCommit) -> None:
@@ -141,7 +153,7 @@ def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
     key = f"sliders-{visit.instance}"
     _follow_sliders(loaded, visit, key)
     _search(loaded, visit)
-    if shown is not None:
+    if shown is not None and shown.is_flat:
         _marks(loaded, visit, shown)
     _numbers(loaded, visit)
     subject, strips = visit.subject(loaded), _strips(loaded, visit, shown)

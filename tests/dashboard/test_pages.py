@@ -21,7 +21,7 @@ from dashboard.resources import LoadedRun, find_map, load_run
 from dashboard.search import search_images
 from dashboard.selection import means_npz, table_csv
 from dashboard.state import Visit
-from vae import MapConfig, load_dataset, open_run
+from vae import MapConfig, load_dataset, make_map, open_run
 from vae.runs import CHECKPOINTS_VARIABLE
 
 OpenApp = Callable[..., AppTest]
@@ -96,7 +96,10 @@ def test_explore_shows_the_numbers_of_the_first_image(open_app: OpenApp) -> None
     assert not app.exception
     encodings = open_run(RUN).load_encodings()
     text = said(app)
-    assert "UMAP of the posterior means of all 10,000 test images, in the 16 active dimensions." in text
+    assert (
+        "UMAP 2-D, 15 neighbours, min. distance 0.1, euclidean, seed 0, of the posterior means of all 10,000 test images"
+        in text
+    )
     reconstruction, kl = -encodings.reconstruction[0], encodings.kl[0]
     assert f"−ELBO **{reconstruction + kl:.1f}** = reconstruction {reconstruction:.1f} + KL {kl:.1f} nats" in text
     assert "Decoded: the posterior mean of test image 0, Ankle boot" in text
@@ -363,6 +366,31 @@ def test_a_random_image(open_app: OpenApp) -> None:
     assert query(app)["row"] == str(visit_of(app).row)
 
 
+def test_another_map_opens_at_once_and_is_in_the_link(open_app: OpenApp, checkpoints: Path) -> None:
+    flat, deep = MapConfig(method="pca"), MapConfig(method="pca", components=3)
+    for config in (flat, deep):
+        make_map(open_run(RUN), config)
+    app = open_app()
+    on_the_map(app, kind="select", clicked=[], polygon=around([1, 2, 3]), hidden=[], primary=None)
+    widget(app.button, "PCA 2-D").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    assert "PCA 2-D, of the posterior means" in said(app)
+    visit = visit_of(app)
+    assert visit.selection_rows == ()
+    assert visit.strips is not None
+    assert visit.strips.positions is not None
+    coordinates = open_run(RUN).load_map(flat).coordinates
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    assert (visit.strips.positions >= low).all()
+    assert (visit.strips.positions <= high).all()
+    again = open_app(**query(app))
+    assert visit_of(again).map == flat
+    widget(app.button, "PCA 3-D").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    assert visit_of(app).strips.positions is None  # type: ignore[union-attr]
+    assert "map=pca" in "&".join(f"{name}={value}" for name, value in query(app).items())
+
+
 # --- links ---------------------------------------------------------------------------------------------------------
 
 
@@ -396,7 +424,7 @@ def test_a_link_opens_the_same_view(open_app: OpenApp) -> None:
         ({"row": "3", "z": ",".join(["1:1"] * 65)}, "latent point that doesn't fit"),
         ({"row": "3", "w": "00000000"}, "other weights"),
         ({"colour": "z64"}, "a colouring that this run doesn't have"),
-        ({"map": "umap-15-0.1-99"}, "a map that isn't kept here"),
+        ({"map": "umap-15-0.1-euclidean-30.0-2-99"}, "a map that isn't kept here"),
         ({"view": "1,2,3"}, "a part of the map that makes no sense"),
         ({"view": "2,1,3,4"}, "a part of the map that makes no sense"),
         ({"lasso": "1,2,3"}, "a selection that doesn't fit this map"),
@@ -520,8 +548,9 @@ def test_a_run_without_a_map_is_still_usable(open_app: OpenApp, checkpoints: Pat
     shutil.rmtree(checkpoints / RUN / "maps")
     app = open_app()
     assert not app.exception
-    assert "This run has no map to show." in app.warning[0].value
-    assert "python -m vae map fashion-mnist" in app.warning[0].value
+    assert "**This run has no map to show.**" in said(app)
+    assert "python -m vae map fashion-mnist" in app.text[0].value
+    assert widget(app.button, "Make the map: UMAP 2-D, 15 neighbours")
     strips = visit_of(app).strips
     assert strips is not None
     assert strips.positions is None
