@@ -124,7 +124,7 @@ def test_a_process_that_ends_before_its_first_word(tmp_path: Path, monkeypatch: 
     until(lambda: state(folder) != "running")
     status = jobs.watch(folder)
     assert status is not None
-    assert (status.state, status.error) == ("failed", "expected one of the commands train, evaluate, map, got 'fly'")
+    assert (status.state, status.error) == ("failed", "expected one of the commands train, evaluate, map, export, got 'fly'")
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     jobs.start(["map"], folder)
     until(lambda: state(folder) != "running")
