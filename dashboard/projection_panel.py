@@ -17,10 +17,10 @@ from vae.projection import LEAST_DIMENSIONS
 POLL_SECONDS = 0.5
 OnOpen = Callable[[MapConfig], None]
 
-METHODS: dict[MapMethod, tuple[str, str]] = {
-    "umap": ("UMAP", "Keeps neighbours together and groups apart; distances between groups say little."),
-    "tsne": ("t-SNE", "Keeps neighbours together; sizes of groups and distances between them say little. Takes longest."),
-    "pca": ("PCA", "The directions of largest variance, seen straight on: distances are true but flattened. Done at once."),
+METHODS: dict[MapMethod, str] = {
+    "umap": "Keeps neighbours together and groups apart; distances between groups say little.",
+    "tsne": "Keeps neighbours together; sizes of groups and distances between them say little. Takes longest.",
+    "pca": "The directions of largest variance, seen straight on: distances are true but flattened. Done at once.",
 }
 METRICS = {
     "euclidean": "Euclidean: the straight line",
@@ -40,15 +40,7 @@ HELP = {
 
 def map_words(config: MapConfig) -> str:
     """The parameters of a map in words: those that its method uses."""
-    used = {
-        "neighbors": f"{config.neighbors} neighbours",
-        "min_dist": f"min. distance {config.min_dist:g}",
-        "metric": config.metric,
-        "perplexity": f"perplexity {config.perplexity:g}",
-        "seed": f"seed {config.seed}",
-    }
-    head = f"{METHODS[config.method][0]} {DIMENSIONS[config.components]}"
-    return ", ".join([head, *(used[name] for name in MAP_PARAMETERS[config.method])])
+    return ", ".join([f"{config.title} {DIMENSIONS[config.components]}", *config.parameter_words])
 
 
 def projection_panel(run: Run, shown: MapConfig | None, on_open: OnOpen) -> None:
@@ -227,11 +219,11 @@ def _form(run: Run, on_open: OnOpen) -> None:
         "Method",
         offered,
         index=offered.index(last.method) if last.method in offered else 0,
-        format_func=lambda name: METHODS[name][0],
+        format_func=lambda name: MapConfig(method=name).title,
         horizontal=True,
         key=f"{key}-method",
     )
-    st.caption(METHODS[method][1])
+    st.caption(METHODS[method])
     values = _parameters(method, count, dimensions, last, key)
     components = st.radio(
         "Dimensions",

@@ -29,6 +29,7 @@ MAP_PARAMETERS: dict[MapMethod, tuple[str, ...]] = {
     "pca": (),
 }
 """The fields of `MapConfig` that each method uses, besides ``components``."""
+_MAP_TITLES: dict[MapMethod, str] = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 Config = TypeVar("Config", bound="ModelConfig | TrainConfig | MapConfig")
 
@@ -198,6 +199,23 @@ class MapConfig:
         for field in dataclasses.fields(self):
             if field.name not in ("method", "components", *MAP_PARAMETERS[self.method]):
                 object.__setattr__(self, field.name, field.default)
+
+    @property
+    def title(self) -> str:
+        """The method's name as people write it."""
+        return _MAP_TITLES[self.method]
+
+    @property
+    def parameter_words(self) -> list[str]:
+        """What the method's own parameters are, in words."""
+        words = {
+            "neighbors": f"{self.neighbors} neighbours",
+            "min_dist": f"min. distance {self.min_dist:g}",
+            "metric": self.metric,
+            "perplexity": f"perplexity {self.perplexity:g}",
+            "seed": f"seed {self.seed}",
+        }
+        return [words[name] for name in MAP_PARAMETERS[self.method]]
 
 
 def to_json(config: ModelConfig | TrainConfig | MapConfig) -> dict[str, Any]:

@@ -159,8 +159,10 @@ class _Source:
         kept = sorted(run.list_maps(), key=lambda parameters: parameters != MapConfig())
         self.maps = [run.load_map(parameters) for parameters in kept]
         """The default map first, then the newest."""
-        if not self.maps and config.what in ("all", "html"):
-            raise RunError(f"{run.path}: no map that fits the run: make one with 'python -m vae map {run.name}'")
+        self.flat = next((found for found in self.maps if found.config.components == 2), None)
+        """The first of them that is flat."""
+        if self.flat is None and config.what in ("all", "html"):
+            raise RunError(f"{run.path}: no flat map that fits the run: make one with 'python -m vae map {run.name}'")
         for row in (config.row, *config.rows):
             if not 0 <= row < len(self.data):
                 raise ExportError(f"a row must be from 0 to {len(self.data) - 1:,}, got {row}")
@@ -250,8 +252,7 @@ def _between(config: ExportConfig) -> str:
 
 def _table(source: _Source, config: ExportConfig) -> _Makers:
     def make(kind: TableFormat) -> bytes:
-        found = source.maps[0] if source.maps else None
-        return table_bytes(encodings_table(source.encodings, source.data, found), kind)
+        return table_bytes(encodings_table(source.encodings, source.data, source.flat), kind)
 
     return {f"encodings.{kind}": partial(make, kind) for kind in config.formats(TableFormat)}
 
@@ -262,7 +263,9 @@ def _npz(source: _Source, _: ExportConfig) -> _Makers:
 
 
 def _html(source: _Source, _: ExportConfig) -> _Makers:
-    what = source.name, source.encodings, source.data, source.maps[0], source.digest
+    if source.flat is None:
+        raise ValueError("a page needs a flat map")  # refused when the source was opened
+    what = source.name, source.encodings, source.data, source.flat, source.digest
     return {"map.html": partial(map_html, *what)}
 
 

@@ -38,12 +38,14 @@ def map_html(run: str, encodings: Encodings, data: ImageDataset, found: Map, wei
     Names of the run and of classes are shown as text, whatever is in them. A policy in the page forbids every request.
 
     Raises:
-        ValueError: encodings, data and map that aren't of the same images.
+        ValueError: encodings, data and map that aren't of the same images, or a map that isn't flat.
     """
     from plotly.offline import get_plotlyjs
 
     if not len(encodings) == len(data) == len(found.coordinates):
         raise ValueError(f"expected {len(encodings):,} images and places on the map, as many as encodings")
+    if found.config.components != 2:
+        raise ValueError("expected a flat map, got one in three dimensions")
     small, factor = thumbnails(data.images)
     sprite, columns = sprite_png(small)
     _, height, width = small.shape[1:]
@@ -114,12 +116,7 @@ def _script_json(values: object) -> str:
 
 
 def _parameters(config: MapConfig) -> str:
-    if config.method == "pca":
-        return "PCA of the posterior means in the active dimensions"
-    return (
-        f"UMAP of the posterior means in the active dimensions, {config.neighbors} neighbours, "
-        f"min_dist {config.min_dist:g}, seed {config.seed}"
-    )
+    return ", ".join([f"{config.title} of the posterior means in the active dimensions", *config.parameter_words])
 
 
 def _about_thumbnails(shape: tuple[int, int, int], small: tuple[int, int], factor: int) -> str:

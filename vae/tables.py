@@ -43,7 +43,7 @@ def encodings_table(encodings: Encodings, data: ImageDataset, found: Map | None 
     columns |= {f"mean_{index}": encodings.mean[:, index] for index in range(latent)}
     columns |= {f"logvar_{index}": encodings.logvar[:, index] for index in range(latent)}
     if found is not None:
-        columns |= {f"{found.config.method}_{axis}": found.coordinates[:, index] for index, axis in enumerate("xy")}
+        columns |= {f"{found.config.method}_{axis}": column for axis, column in zip("xyz", found.coordinates.T, strict=False)}
     return pd.DataFrame(columns)
 
 
@@ -74,8 +74,8 @@ def arrays_npz(encodings: Encodings, data: ImageDataset, maps: Sequence[Map], ru
     """Everything in one ``.npz`` that ``numpy.load(file, allow_pickle=False)`` reads.
 
     ``mean`` and ``logvar (n, latent)``, ``reconstruction_nats`` and ``kl_nats (n,)``, with labels ``labels (n,)`` and
-    ``class_names``; ``map_0``, ``map_1``, ... ``(n, 2)``; and ``info``, a JSON text: run, digests, and the parameters of each
-    map in ``info["maps"]``.
+    ``class_names``; ``map_0``, ``map_1``, ... ``(n, 2)`` or ``(n, 3)``; and ``info``, a JSON text: run, digests, and the
+    parameters of each map in ``info["maps"]``.
     """
     arrays = {
         "mean": encodings.mean,

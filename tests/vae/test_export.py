@@ -100,7 +100,7 @@ def test_files_that_are_there_are_kept(mapped: Run, tmp_path: Path) -> None:
 def test_without_a_map(tiny_run: Run, tmp_path: Path) -> None:
     shutil.rmtree(tiny_run.path / "maps")
     for what in ("html", "all"):
-        with pytest.raises(RunError, match="no map that fits the run: make one with 'python -m vae map tiny-run'"):
+        with pytest.raises(RunError, match="no flat map that fits the run: make one with 'python -m vae map tiny-run'"):
             list(export_run(tiny_run, ExportConfig(what=what), tmp_path / "out"))  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
     (content,) = written(tiny_run, tmp_path / "out", what="table").values()
@@ -185,3 +185,18 @@ def test_every_option_is_on_the_command_line(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     for field in dataclasses.fields(ExportConfig):
         assert f"--{field.name} " in printed
+
+
+def test_a_map_in_three_dimensions_goes_into_the_npz_only(mapped: Run, tmp_path: Path) -> None:
+    deep = make_map(mapped, MapConfig(method="pca", components=3))
+    (content,) = written(mapped, tmp_path / "npz", what="npz").values()
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        shapes = sorted(archive[name].shape for name in archive.files if name.startswith("map_"))
+    assert shapes == [(24, 2), (24, 2), (24, 3)]
+    for parameters in mapped.list_maps():
+        if parameters != deep.config:
+            mapped._map_file(parameters).unlink()
+    (content,) = written(mapped, tmp_path / "table", what="table").values()
+    assert b"pca_" not in content.splitlines()[0]
+    with pytest.raises(RunError, match="no flat map that fits the run: make one with 'python -m vae map tiny-run'"):
+        list(export_run(mapped, ExportConfig(what="html"), tmp_path / "html"))

@@ -146,4 +146,10 @@ def test_a_map_of_other_images_is_refused(tiny_run: Run, found: Map) -> None:
 def test_umap_and_its_parameters_are_named(tiny_run: Run, found: Map) -> None:
     umap = Map(found.coordinates, MapConfig(neighbors=7, min_dist=0.25, seed=3), "a", "b")
     said = page(tiny_run, load_test_data(tiny_run), umap).text("p", 0)
-    assert "UMAP of the posterior means in the active dimensions, 7 neighbours, min_dist 0.25, seed 3." in said
+    assert "UMAP of the posterior means in the active dimensions, 7 neighbours, min. distance 0.25, euclidean, seed 3." in said
+
+
+def test_a_map_that_is_not_flat_is_refused(tiny_run: Run, found: Map) -> None:
+    deep = Map(np.zeros((24, 3), np.float32), MapConfig(method="pca", components=3), "a", "b")
+    with pytest.raises(ValueError, match="expected a flat map, got one in three dimensions"):
+        page(tiny_run, load_test_data(tiny_run), deep)
