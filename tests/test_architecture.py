@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "parquet": {"data", "images", "sources", "archives"},
     "readers": {"data", "sources", "archives", "folders", "arrays", "parquet"},
     "shapes": {"data", "images", "sources"},
+    "survey": {"data", "projection", "shapes"},
     "pack": {"data", "files", "images", "readers", "shapes", "sources"},
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},

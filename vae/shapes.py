@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from vae.sources import Image, Source
 Shape = tuple[int, int, int]
 SIDES = (16, 128)
 STEP = 4
+ONE_SIZE = 0.9
+"""Images have one size if this share of those looked at has; the others are left out."""
 LOOKED_AT = 64
 """How many images, spread evenly, are read to see whether they have one size and any colour."""
 
@@ -71,18 +74,19 @@ def choose_target(source: Source, size: int | None, grey: bool) -> Target:
     channels = 1 if grey or all(image.ndim == 2 for _, image in found) else 3
     if size is not None:
         return Target((channels, size, size), None)
-    sizes = sorted({image.shape[:2] for _, image in found})
-    if len(sizes) > 1 or max(sizes[0]) > SIDES[1]:
-        shown = " and ".join(f"{width:,} x {height:,}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
+    sizes = Counter((image.shape[0], image.shape[1]) for _, image in found)
+    own, times = sizes.most_common(1)[0]
+    if times < ONE_SIZE * len(found) or max(own) > SIDES[1]:
+        shown = " and ".join(f"{width:,} x {height:,}" for height, width in sorted({min(sizes), max(sizes)}))
         raise DataError(
             f"{source.kind}: expected images of one size, at most {SIDES[1]} pixels a side, found {shown}: "
             "say which size to bring them to, for example --size 64"
         )
-    height, width = (max(SIDES[0], -(-side // STEP) * STEP) for side in sizes[0])
-    return Target((channels, height, width), (sizes[0][0], sizes[0][1]))
+    height, width = (max(SIDES[0], -(-side // STEP) * STEP) for side in own)
+    return Target((channels, height, width), own)
 
 
-def fit_image(image: Image, target: Target) -> UInt8[np.ndarray, "channels height width"]:
+def fit_image(image: Image, target: Target) -> UInt8[np.ndarray, "channels tall wide"]:
     """An image in the target's shape. Where images are resized, a larger one is reduced, with antialiasing, and a smaller
     one enlarged, in its proportions. What is missing at the sides is filled with the level of the image's border.
 
@@ -107,7 +111,7 @@ def fit_image(image: Image, target: Target) -> UInt8[np.ndarray, "channels heigh
     return image[None] if channels == 1 else image.transpose(2, 0, 1)
 
 
-def _padded(image: Image, height: int, width: int) -> Image:
+def _padded(image: Image, height: int, width: int) -> UInt8[np.ndarray, "..."]:
     """The image in the middle of a larger one, filled with the median of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     canvas = np.empty((height, width, *image.shape[2:]), dtype=np.uint8)
