@@ -168,7 +168,7 @@ def _parse(kind: Callable[..., T], command: str, arguments: list[str], **extra: 
         if not stop.code:
             raise
         text = re.sub(r"\x1b\[[0-9;]*m", "", complaint.getvalue())
-        lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines()]
+        lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines() if line.strip("- ")]
         reason = " ".join(line for line in lines[1:] if line).split("Argument helptext")[0].split("For full helptext")[0]
         raise UsageError(f"{reason.strip()} (python -m vae {command} --help lists the options)") from None
 

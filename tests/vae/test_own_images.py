@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_a_hundred_bad_files_are_told_in_short_and_all_kept(
         (["import", "gone"], "--name"),
         (["import", "gone", "--name", "own"], "error: gone: nothing there. Expected a folder or a zip file of pictures"),
         (["import", "gone", "--name", "../own"], "a data set is named by lower-case letters"),
-        (["import", ".", "--name", "own", "--size", "twelve"], "--size: invalid"),
+        (["import", ".", "--name", "own", "--size", "twelve"], "error: .*--size: .*twelve"),
         (["import", "own.txt", "--name", "own"], "own.txt: expected .*, found text"),
         (["train", "--dataset", "thirty", "--run", "x"], "height must be divisible by 4 .* --size (28|32)"),
     ],
@@ -148,8 +149,6 @@ def test_what_is_wrong_is_one_line(
     arguments: list[str],
     reason: str,
 ) -> None:
-    import re
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.txt").write_text("hello, world, this is no picture")
     header = ",".join(["label", *(f"pixel{number}" for number in range(1, 901))])

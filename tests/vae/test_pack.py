@@ -375,7 +375,7 @@ def test_images_that_stay_on_the_disk_give_the_same_training_bit_for_bit(
     for share in (1.0, 0.0):
         monkeypatch.setattr(TRAINING, "MEMORY_SHARE", share)
         taken.append(rows_of(data, torch.device("cpu")))
-        state = TRAINING.new_state(model, TrainConfig(epochs=2, batch_size=16, precision="fp32"), torch.device("cpu"))
+        state = TRAINING.new_state(model, TrainConfig(epochs=1, batch_size=16, precision="fp32"), torch.device("cpu"))
         for _ in TRAINING.train(state, data, held):
             pass
         ended.append(state.tensors())
