@@ -11,8 +11,8 @@ from vae.data import ImageDataset
 from vae.projection import nearest
 from vae.shapes import spread
 
-MOST = 10_000
-"""Pixel statistics are of at most this many images, evenly spread: of all of them, in most data sets."""
+MOST_VALUES = 2**27
+"""Pixel statistics are of about this many values at most, of images evenly spread: of all images, in most data sets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class PixelStatistics:
 
 def pixel_statistics(data: ImageDataset) -> PixelStatistics:
     """Mean, spread and extremes of the pixels, exact: counted in whole numbers."""
-    rows = np.array(spread(len(data), MOST))
+    rows = np.array(spread(len(data), max(1, MOST_VALUES // int(np.prod(data.image_shape)))))
     channels = data.image_shape[0]
     counts = np.zeros((channels, 256), dtype=np.int64)
     sums = np.zeros(data.image_shape, dtype=np.int64)

@@ -242,7 +242,7 @@ def _pairs(seen: LoadedRun | None, visit: Visit, name: str) -> None:
         same = np.array_equal(data.images[first], data.images[second])
         differ = data.labels is not None and data.labels[first] != data.labels[second]
         note = f"distance {length:.3f}" + (", same pixels" if same else "") + (", other class" if differ else "")
-        tiles += [Tile(data, row, " ".join([data.class_name(row) or "", note]).strip()) for row in (first, second)]
+        tiles += [Tile(data, row, ", ".join(filter(None, (data.class_name(row), note)))) for row in (first, second)]
     _tiles(tiles, "pair", seen, visit)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from dashboard.markdown import plain
-from vae import Run, load_dataset, open_run
+from vae import Run, load_dataset, make_dataset, open_run
 from vae.survey import class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
 
 OpenApp = Callable[..., AppTest]
@@ -128,9 +128,7 @@ def test_pairs_of_points_against_all_pairs() -> None:
     assert len(closest_pairs(points[:3], 8)[0]) == 3
 
 
-def test_statistics_against_numpy() -> None:
-    from vae import make_dataset
-
+def test_statistics_against_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1_203, 3, 5, 4)).astype(np.uint8)
     data = make_dataset(images, np.arange(1_203) % 4, tuple("abcde"))
     found = pixel_statistics(data)
@@ -139,6 +137,8 @@ def test_statistics_against_numpy() -> None:
     assert found.std == pytest.approx(images.std(axis=(0, 2, 3)))
     assert found.white == pytest.approx((images == 255).mean(axis=(0, 2, 3)))
     assert np.abs(found.mean_image - images.mean(axis=0)).max() <= 0.5
+    monkeypatch.setattr("vae.survey.MOST_VALUES", 60 * 7)
+    assert pixel_statistics(data).mean == pytest.approx(images[[0, 200, 400, 601, 801, 1001, 1202]].mean(axis=(0, 2, 3)))
     assert class_counts(data).tolist() == [301, 301, 301, 300, 0]
     assert rows_of_class(data, 4).tolist() == []
 
