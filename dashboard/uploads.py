@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from vae.sources import printable
 
 MAX_MEGABYTES = 200
 LOOKED_AT = 200
+TOLD_SECONDS = 0.2
 SHOWN = 16
 SHOWN_LEFT_OUT = 100
 SIZES = (16, 28, 32, 48, 64, 96, 128)
@@ -155,11 +157,11 @@ def _keep(preview: Preview, file: Any) -> None:
         _samples(preview, target)
     if pressed:
         bar = st.progress(0.0, "Importing")
-        told = [0]
+        told = [time.monotonic()]
 
         def show(done: int, total: int) -> None:
-            if 100 * done // total > told[0]:
-                told[0] = 100 * done // total
+            if time.monotonic() - told[0] > TOLD_SECONDS:
+                told[0] = time.monotonic()
                 bar.progress(done / total, f"Importing: {done:,} of {total:,} images")
 
         with _on_disk(file) as path:

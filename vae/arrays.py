@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from vae.archives import FREE_BYTES, MAX_RATIO, ZIP_ERRORS, opened_zip
-from vae.data import DataError, read_csv, read_idx
+from vae.data import DataError, first_bytes, read_csv, read_idx
 from vae.sources import UNSAID, Image, Source, numbered, printable, split_of, words_of
 
 CHUNK = 2**24  # values looked at in one piece
+MAX_CSV_PIXELS = 2**18
+MAX_CSV_HEADER = 2**22
 _IMAGES = "images (n, h, w), (n, h, w, 1 or 3) or (n, 1 or 3, h, w)"
 
 
@@ -63,17 +67,12 @@ def read_npz(path: Path) -> list[Named]:
     """The arrays of an ``.npz`` file. What a header promises is held against the file before anything is allocated.
 
     Raises:
-        DataError: pickled objects, a cut or foreign file, or more than half of this machine's memory.
+        DataError: pickled objects, a cut or foreign file, or more than a quarter of this machine's memory.
     """
     with opened_zip(path) as (archive, entries):
         arrays = [entry for entry in entries if entry.filename.endswith(".npy")]
         total = sum(_promised(path, archive, entry) for entry in arrays)
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if total > memory // 2:
-            raise DataError(
-                f"{path.name}: its arrays would take {total / 2**30:,.1f} GiB of this machine's {memory / 2**30:,.1f}: "
-                "save the images as an .npy file, which is read from the disk"
-            )
+        _check_memory(path, total)
         return [_member(path, archive, entry) for entry in arrays]
 
 
@@ -114,14 +113,60 @@ def _refused(where: str, error: Exception) -> DataError:
 
 
 def read_idx_file(path: Path) -> list[Named]:
-    """The array of an IDX file."""
+    """The array of an IDX file.
+
+    Raises:
+        DataError: cut or foreign, or it would take too much memory.
+    """
+    _check_memory(path, _unpacked_size(path))
     return [Named(path.name, read_idx(path))]
 
 
 def read_csv_file(path: Path) -> list[Named]:
-    """The images and labels of a CSV file in the form ``label,pixel1,...``."""
+    """The images and labels of a CSV file in the form ``label,pixel1,...``.
+
+    Raises:
+        DataError: cut or foreign, or it would take too much memory.
+    """
+    _check_memory(path, 4 * _unpacked_size(path))  # two characters, "0,", become a number of eight bytes
+    columns = first_bytes(path, MAX_CSV_HEADER).partition(b"\n")
+    if not columns[1] or columns[0].count(b",") > MAX_CSV_PIXELS:
+        raise DataError(f"{path.name}: expected a first line of label,pixel1,... with at most {MAX_CSV_PIXELS:,} pixels")
     images, labels = read_csv(path)
     return [Named(path.name, images), Named(f"{path.name} labels", labels)]
+
+
+def _check_memory(path: Path, needed: int) -> None:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory // 4:
+        raise DataError(
+            f"{path.name}: it would take {needed / 2**30:,.1f} GiB of this machine's {memory / 2**30:,.1f}: save the images as "
+            "an .npy file, which is read from the disk"
+        )
+
+
+def _unpacked_size(path: Path) -> int:
+    """The size of a file's content: of gzip, counted, and no further than is believed.
+
+    Raises:
+        DataError: it is damaged, or unpacks to more than an honest file does.
+    """
+    packed = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return packed
+    size, most = 0, max(FREE_BYTES, MAX_RATIO * packed)
+    try:
+        with gzip.open(path) as content:
+            while piece := content.read(2**20):
+                size += len(piece)
+                if size > most:
+                    raise DataError(
+                        f"{path.name}: it unpacks to more than {MAX_RATIO} times its size: unpack it and import that"
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path.name}: expected a whole gzip file, it is cut or damaged ({error}): fetch it again") from None
+    return size
 
 
 # --- arrays to a source --------------------------------------------------------------------------------------------

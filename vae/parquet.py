@@ -15,6 +15,8 @@ from vae.images import read_picture
 from vae.sources import UNSAID, Image, Source, numbered, split_of
 
 MAX_GROUP_BYTES = 2 * 2**30
+MAX_ROWS = 10_000_000
+MAX_LABEL_TEXT = 2**28
 LABELS = ("label", "labels", "class", "target", "fine_label")
 _EXPECTED = "expected a column of pictures (binary, or struct{bytes, path}) and, if there are labels, a column called label"
 
@@ -90,8 +92,10 @@ class _Table:
             size = group.total_byte_size
             if size > MAX_GROUP_BYTES or (size > FREE_BYTES and size > MAX_RATIO * packed):
                 raise DataError(f"{path.name}: a row group would take {size:,} bytes: write it again with smaller row groups")
+        self.rows = sum(group.num_rows for group in groups)
+        if self.rows > MAX_ROWS:
+            raise DataError(f"{path.name}: expected at most {MAX_ROWS:,} rows in a table, found {self.rows:,}: split it")
         self._ends = np.cumsum([group.num_rows for group in groups]) if groups else np.zeros(1, np.int64)
-        self.rows = int(self._ends[-1])
         self._images = self._image_column()
         self._group, self._held = -1, list[bytes | None]()
 
@@ -139,7 +143,11 @@ class _Table:
             return None
         if values.null_count:
             raise DataError(f"{self.path.name}: expected a label in each row, {values.null_count:,} have none")
-        return np.array(values.to_pylist())
+        encoded = self._read(lambda: values.combine_chunks().dictionary_encode())
+        distinct = np.array(self._read(lambda: encoded.dictionary.to_pylist()))
+        if distinct.ndim != 1 or distinct.dtype.itemsize * self.rows > MAX_LABEL_TEXT:
+            raise DataError(f"{self.path.name}: expected labels that are numbers or short texts, found {values.type}")
+        return np.asarray(distinct[encoded.indices.to_numpy()])
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes where the table says them, as Hugging Face's does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
@@ -385,6 +386,45 @@ def test_zips_of_nothing_and_of_zips(tmp_path: Path) -> None:
     cut = write_zip(tmp_path / "cut.zip", files_of_pictures(RGB, None))
     cut.write_bytes(cut.read_bytes()[:-300])
     assert "expected a whole zip file, it is cut or damaged" in refused(cut)
+
+
+def test_gzip_bombs_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    header = ",".join(["label", *(f"pixel{number}" for number in range(1, 65))])
+    line = b"0," * 64 + b"0\n"
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(header.encode() + b"\n" + line * 600_000, compresslevel=9))
+    assert "a.csv.gz: it unpacks to more than 100 times its size" in refused(tmp_path / "a.csv.gz")
+    idx = b"\x00\x00\x08\x03" + struct.pack(">3I", 80, 1024, 1024) + bytes(80 * 2**20)
+    (tmp_path / "a.idx").write_bytes(gzip.compress(idx))
+    assert "a.idx: it unpacks to more than 100 times its size" in refused(tmp_path / "a.idx")
+
+
+def test_a_table_with_far_too_many_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"label" + b",p" * 300_000 + b"\n")
+    assert "expected a first line of label,pixel1,... with at most 262,144 pixels" in refused(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes(b"label" + b",p" * 2_200_000)
+    assert "expected a first line of label,pixel1,..." in refused(tmp_path / "b.csv")
+
+
+def test_what_would_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((200, 64, 64), np.uint8))
+    write_csv(tmp_path / "a.csv", GREY, LABELS)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 1024}.__getitem__)
+    for name in ("a.npz", "a.csv"):
+        assert "of this machine's 0.0: save the images as an .npy file" in refused(tmp_path / name)
+
+
+def test_a_table_of_too_many_rows_or_of_endless_labels(tmp_path: Path) -> None:
+    image = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_001, np.int8)), pa.array([b"x"]))
+    pq.write_table(pa.table({"image": image.cast(pa.binary())}), tmp_path / "a.parquet")
+    assert "expected at most 10,000,000 rows in a table, found 10,000,001" in refused(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"image": [b"x"] * 300, "label": ["a" * 2**19] * 300}), tmp_path / "b.parquet")
+    assert "expected labels that are numbers or short texts, found string" in refused(tmp_path / "b.parquet")
+    pq.write_table(pa.table({"image": [b"x"] * 3, "label": [[1], [2], [3]]}), tmp_path / "c.parquet")
+    assert "expected" in refused(tmp_path / "c.parquet")
+    pq.write_table(pa.table({"image": [b"x"] * 3, "label": ["b", "a", "b"]}), tmp_path / "d.parquet")
+    with open_source(tmp_path / "d.parquet") as source:
+        assert source.labels is not None
+        assert [source.class_names[label] for label in source.labels] == ["b", "a", "b"]
 
 
 class Armed:
