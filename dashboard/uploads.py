@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 import time
@@ -65,7 +66,7 @@ def offer_upload() -> None:
         return
     try:
         with st.spinner(f"Looking at up to {LOOKED_AT} of the images"):
-            preview = _preview(file.file_id, file)
+            preview = _preview(file.name, hashlib.sha256(file.getbuffer()).hexdigest(), file)
         _show(preview)
         _keep(preview, file)
     except DataError as error:
@@ -82,8 +83,8 @@ def _on_disk(file: Any) -> Iterator[Path]:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _preview(file_id: str, _file: Any) -> Preview:
-    del file_id  # the cache's key
+def _preview(name: str, digest: str, _file: Any) -> Preview:
+    del name, digest  # the cache's key
     with _on_disk(_file) as path, open_source(path) as source:
         found, bad = look(source, LOOKED_AT)
         if not found:

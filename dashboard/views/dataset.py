@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.links import fit_to_run, write_url
 from dashboard.markdown import plain
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun, load_run
-from dashboard.state import Visit, current_visit, fit_to_run, write_url
+from dashboard.state import Visit, current_visit
 from dashboard.uploads import offer_upload
 from vae import DataError, ImageDataset, list_datasets, load_dataset
 from vae.data import Split, data_root
