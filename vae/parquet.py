@@ -88,11 +88,13 @@ class _Table:
             raise self._damaged(error) from None
         groups = [self._file.metadata.row_group(number) for number in range(self._file.metadata.num_row_groups)]
         for group in groups:
-            packed = sum(group.column(number).total_compressed_size for number in range(group.num_columns))
-            size = group.total_byte_size
+            # NOTE: the metadata of a column is not asked for: of a damaged one, pyarrow ends the whole process.
+            size, packed = group.total_byte_size, path.stat().st_size
             if size > MAX_GROUP_BYTES or (size > FREE_BYTES and size > MAX_RATIO * packed):
                 raise DataError(f"{path.name}: a row group would take {size:,} bytes: write it again with smaller row groups")
         self.rows = sum(group.num_rows for group in groups)
+        if any(group.num_rows < 0 for group in groups):
+            raise self._damaged(ValueError("a row group of fewer than no rows"))
         if self.rows > MAX_ROWS:
             raise DataError(f"{path.name}: expected at most {MAX_ROWS:,} rows in a table, found {self.rows:,}: split it")
         self._ends = np.cumsum([group.num_rows for group in groups]) if groups else np.zeros(1, np.int64)
@@ -131,6 +133,9 @@ class _Table:
             values = self._read(lambda: self._file.read_row_group(group, columns=[self._images]).column(0).to_pylist())
             self._held = [value.get("bytes") if isinstance(value, dict) else value for value in values]
             self._group = group
+        expected = int(self._ends[group] - (self._ends[group - 1] if group else 0))
+        if len(self._held) != expected:
+            raise DataError(f"its row group says {expected:,} rows and holds {len(self._held):,}: the table is damaged")
         return self._held[row - int(self._ends[group])]  # counted from the group's end
 
     def labels(self) -> np.ndarray | None:

@@ -315,6 +315,21 @@ def test_a_parquet_row_without_bytes_is_left_out_and_its_path_not_followed(tmp_p
         assert usable(source) == (1, [f"a.parquet, row {row}: the table holds no bytes for it" for row in (0, 2)])
 
 
+def test_a_row_group_that_holds_fewer_rows_than_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "a.parquet", RGB, LABELS)  # three groups of two
+    with open_source(path) as source:
+        real = pq.ParquetFile.read_row_group
+
+        def short(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+            table = real(file, group, columns=columns)
+            return table.slice(0, 1) if group == 1 else table
+
+        monkeypatch.setattr(pq.ParquetFile, "read_row_group", short)
+        good, bad = usable(source)
+    reason = "its row group says 2 rows and holds 1: the table is damaged"
+    assert (good, bad) == (4, [f"a.parquet, row {row}: {reason}" for row in (2, 3)])
+
+
 # --- hostile -------------------------------------------------------------------------------------------------------
 
 
