@@ -150,7 +150,7 @@ def _keep(preview: Preview, file: Any) -> None:
             width=240,
         )
         grey = preview.colour and st.checkbox("Make them grey", key="dataset-grey")
-        pressed = st.button("Keep", type="primary", icon=":material/save:")
+        pressed = st.button("Keep", icon=":material/save:")
     channels = 3 if preview.colour and not grey else 1
     own = preview.own
     target = Target((channels, size, size), None) if size else Target((channels, *own.shape[1:]), own.own) if own else None

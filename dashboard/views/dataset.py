@@ -103,7 +103,8 @@ def _images(splits: Splits, seen: LoadedRun | None, visit: Visit) -> None:
     rows = rows_of_class(data, label)
     random = np.random.default_rng(st.session_state.get("dataset-seed", 0))
     rows = np.sort(random.permutation(rows)[:SHOWN])
-    st.caption(f"{len(rows)} of {len(rows_of_class(data, label)):,} {split} images, drawn at random")
+    opens = "; a row's number opens it in Explore" if seen and split == "test" else ""
+    st.caption(f"{len(rows)} of {len(rows_of_class(data, label)):,} {split} images, drawn at random{opens}")
     tiles = [Tile(data, row, data.class_name(row) or f"row {row:,}") for row in rows.tolist()]
     _tiles(tiles, "image", seen if split == "test" else None, visit)
 
