@@ -28,6 +28,7 @@ def main() -> None:
         [
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
             st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
+            st.Page("views/dataset.py", title="Dataset", icon=":material/photo_library:"),
         ]
     )
     if _choose_run():

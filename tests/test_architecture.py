@@ -38,6 +38,16 @@ ALLOWED: dict[str, set[str]] = {
         )
     },
     "jobs": {"files"},
+    "sources": {"data"},
+    "archives": {"data", "sources"},
+    "folders": {"data", "images", "sources", "archives"},
+    "arrays": {"data", "sources", "archives"},
+    "parquet": {"data", "images", "sources", "archives"},
+    "readers": {"data", "sources", "archives", "folders", "arrays", "parquet"},
+    "shapes": {"data", "images", "sources"},
+    "survey": {"data", "projection", "shapes"},
+    "package": {"data", "files", "shapes", "sources"},
+    "pack": {"data", "files", "images", "package", "readers", "shapes", "sources"},
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},
     "latent": {"model"},
@@ -199,7 +209,7 @@ def test_the_configuration_is_the_safe_one() -> None:
     config = tomllib.loads((ROOT / "dashboard" / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "127.0.0.1"
     assert config["server"]["showEmailPrompt"] is False
-    assert config["server"]["maxUploadSize"] == 20
+    assert config["server"]["maxUploadSize"] == 200  # a zip file; a single picture is refused above 20 MB by vae.images
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"
 

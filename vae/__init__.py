@@ -21,6 +21,7 @@ from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_point
 from vae.model import VAE, build_model
 from vae.objective import Elbo, elbo, elbo_monte_carlo
 from vae.onnx_export import OnnxError, decoder_onnx, encoder_onnx
+from vae.pack import Imported, import_dataset
 from vae.posterior import Posterior, gaussian_kl
 from vae.projection import (
     NEIGHBORS,
@@ -60,6 +61,7 @@ __all__ = [
     "ExportConfig",
     "ExportError",
     "ImageDataset",
+    "Imported",
     "Map",
     "MapConfig",
     "ModelConfig",
@@ -103,6 +105,7 @@ __all__ = [
     "gaussian_kl",
     "generator_for",
     "grid_sheet",
+    "import_dataset",
     "interpolate",
     "interpolation_animation",
     "interpolation_sheet",

@@ -1,4 +1,4 @@
-"""The command line: ``python -m vae {train,evaluate,map,export}``. A command is a dataclass, an option one of its fields."""
+"""The command line, ``python -m vae COMMAND``. A command is a dataclass, an option one of its fields."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
 from vae.jobs import JobError, run_job
 from vae.onnx_export import OnnxError
+from vae.pack import Imported, import_dataset
 from vae.runs import Run, RunError, open_run, run_path
 from vae.train import Epoch, Step
 
 Inlined = tyro.conf.arg(name="")
+SHOWN_LEFT_OUT = 5
 T = TypeVar("T")
 
 
@@ -92,11 +94,26 @@ class Export:
     """Replace files that are already there."""
 
 
-COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export]] = {
+@dataclass(frozen=True)
+class Import:
+    """Pack images of your own into a data set under data/. Ctrl-C stops; the same command goes on."""
+
+    source: tyro.conf.Positional[Path]
+    """A folder or a zip file of pictures (a sub-folder per class, or flat), or NPZ, NPY, IDX, CSV or Parquet."""
+    name: str
+    """The data set's name, a folder under data/."""
+    size: int | None = None
+    """Fit the images into a square of this side, 16 to 128, divisible by 4; else they keep their size and are padded."""
+    grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Make colour images grey."""
+
+
+COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export | Import]] = {
     "train": Train,
     "evaluate": Evaluate,
     "map": MakeMap,
     "export": Export,
+    "import": Import,
 }
 
 
@@ -135,7 +152,9 @@ def _carry_out(name: str, arguments: list[str]) -> int:
         return _evaluate(_parse(Evaluate, name, arguments))
     if name == "map":
         return _map(_parse(MakeMap, name, arguments))
-    return _export(_parse(Export, name, arguments))
+    if name == "export":
+        return _export(_parse(Export, name, arguments))
+    return _import(_parse(Import, name, arguments))
 
 
 def _parse(kind: Callable[..., T], command: str, arguments: list[str], **extra: Any) -> T:
@@ -149,22 +168,22 @@ def _parse(kind: Callable[..., T], command: str, arguments: list[str], **extra: 
         if not stop.code:
             raise
         text = re.sub(r"\x1b\[[0-9;]*m", "", complaint.getvalue())
-        lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines()]
+        lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines() if line.strip("- ")]
         reason = " ".join(line for line in lines[1:] if line).split("Argument helptext")[0].split("For full helptext")[0]
         raise UsageError(f"{reason.strip()} (python -m vae {command} --help lists the options)") from None
 
 
 def _train(arguments: list[str]) -> int:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--run", "--preset"):
+    for option in ("--run", "--preset", "--dataset"):
         first.add_argument(option)
     first.add_argument("--resume", action="store_true")
     try:
         early, _ = first.parse_known_args(arguments)
     except argparse.ArgumentError:
-        early = argparse.Namespace(run=None, preset=None, resume=False)
+        early = argparse.Namespace(run=None, preset=None, dataset=None, resume=False)
     stored = open_run(early.run) if early.resume and early.run else None
-    options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, stored))
+    options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, early.dataset, stored))
     if stored is not None:
         return _resume(options, stored)
     images = load_dataset(options.dataset, "test")
@@ -176,7 +195,7 @@ def _train(arguments: list[str]) -> int:
     )
 
 
-def _train_defaults(preset: str | None, stored: Run | None) -> Train:
+def _train_defaults(preset: str | None, dataset: str | None, stored: Run | None) -> Train:
     missing = tyro.MISSING if stored is None else stored.name
     if stored is not None:
         config = stored.config
@@ -184,8 +203,12 @@ def _train_defaults(preset: str | None, stored: Run | None) -> Train:
         return Train(missing, config.model, config.train, preset=name, dataset=config.dataset, resume=True)
     name = preset if preset in PRESETS else "fast"
     chosen = PRESETS[name]
+    model = chosen.model
+    with contextlib.suppress(DataError, ConfigError):  # what is wrong is told when the options have been read
+        model = chosen.model_for(load_dataset(dataset, "test").image_shape) if dataset else model
     # NOTE: the data set's shape comes later; until then one that any number of stages can halve.
-    return Train(missing, chosen.model_for((1, 64, 64)), chosen.train, preset=name)
+    model = dataclasses.replace(model, channels=1, height=64, width=64)
+    return Train(missing, model, chosen.train, preset=name)
 
 
 def _resume(options: Train, stored: Run) -> int:
@@ -317,6 +340,37 @@ def _export(options: Export) -> int:
     for path, size in export_run(_opened(options.run), options.export, options.out, options.overwrite):
         print(f"{path}  {size / 1000:,.0f} kB")
     return 0
+
+
+def _import(options: Import) -> int:
+    try:
+        with tqdm(unit="image", desc="importing", dynamic_ncols=True, delay=1e-3) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            made = import_dataset(options.source, options.name, options.size, options.grey, show)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(_imported(made))
+    return 0
+
+
+def _imported(made: Imported) -> str:
+    channels, height, width = made.image_shape
+    counts = ", ".join(f"{count:,} {split}" for split, count in made.counts.items())
+    labels = f"{made.classes} classes" if made.classes else "no labels"
+    lines = [
+        f"data set {made.name}: {made.kind}; {'RGB' if channels == 3 else 'grey'}, {width} x {height}, {labels}",
+        f"  images: {counts}",
+    ]
+    if made.left_out:
+        lines += [f"  {made.left_out:,} left out, each named in {made.left_out_file}"]
+        lines += [f"    {line}" for line in made.left_out_lines(SHOWN_LEFT_OUT)]
+        lines += [f"    and {made.left_out - SHOWN_LEFT_OUT:,} more"] if made.left_out > SHOWN_LEFT_OUT else []
+    return "\n".join([*lines, f"train on it: python -m vae train --dataset {made.name} --run {made.name}"])
 
 
 if __name__ == "__main__":

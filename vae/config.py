@@ -31,6 +31,10 @@ MAP_PARAMETERS: dict[MapMethod, tuple[str, ...]] = {
 """The fields of `MapConfig` that each method uses, besides ``components``."""
 _MAP_TITLES: dict[MapMethod, str] = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
+MAX_STAGES = 6
+INNERMOST = 7
+"""A preset adds no stage that would leave fewer pixels a side than this."""
+
 Config = TypeVar("Config", bound="ModelConfig | TrainConfig | MapConfig")
 
 
@@ -58,6 +62,11 @@ def _check_choices(owner: ModelConfig | TrainConfig | MapConfig) -> None:
             choices, value = get_args(hint), getattr(owner, field)
             if not any(type(value) is type(choice) and value == choice for choice in choices):
                 raise ConfigError(f"{field} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def _near(side: int, step: int) -> int:
+    """The size of an import nearest to a side that a model of this step can take: 16 to 128."""
+    return min(range(max(16, step), max(128, step) + 1, step), key=lambda size: abs(size - side))
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,8 @@ class ModelConfig:
         _check_whole(self, "latent", 1, 1024)
         _check_whole(self, "blocks", 0, 8)
         _check_whole(self, "hidden", 0, 4096)
-        if not isinstance(self.widths, tuple) or not 1 <= len(self.widths) <= 6:
-            raise ConfigError(f"widths must be a tuple of 1 to 6 stage widths, got {self.widths!r}")
+        if not isinstance(self.widths, tuple) or not 1 <= len(self.widths) <= MAX_STAGES:
+            raise ConfigError(f"widths must be a tuple of 1 to {MAX_STAGES} stage widths, got {self.widths!r}")
         for stage in self.widths:
             if isinstance(stage, bool) or not isinstance(stage, int) or not 1 <= stage <= 1024:
                 raise ConfigError(f"widths must hold whole numbers from 1 to 1,024, got {self.widths!r}")
@@ -118,7 +127,8 @@ class ModelConfig:
             if getattr(self, side) % step:
                 raise ConfigError(
                     f"{side} must be divisible by {step} (each of {len(self.widths)} stages halves the image), "
-                    f"got {getattr(self, side)}: resize or pad the images, or use fewer stages"
+                    f"got {getattr(self, side)}: resize or pad the images, or use fewer stages. An import does that: "
+                    f"python -m vae import SOURCE --name NAME --size {_near(getattr(self, side), step)}"
                 )
 
     @property
@@ -251,11 +261,20 @@ class Preset:
     def model_for(self, image_shape: tuple[int, int, int]) -> ModelConfig:
         """The preset's model for images of ``(channels, height, width)``.
 
+        A residual preset gets more stages for larger images, each of twice the width, while the innermost grid would not
+        become smaller than `INNERMOST` and the sides can be halved: 2 stages for 28 (7), 3 for 64 (8), 4 for 128 (8).
+
         Raises:
             ConfigError: the architecture cannot take such images.
         """
         channels, height, width = image_shape
-        return dataclasses.replace(self.model, channels=channels, height=height, width=width)
+        widths = self.model.widths
+        while self.model.architecture == "residual" and len(widths) < MAX_STAGES:
+            step = 2 ** (len(widths) + 1)
+            if height % step or width % step or min(height, width) < INNERMOST * step:
+                break
+            widths = (*widths, 2 * widths[-1])
+        return dataclasses.replace(self.model, channels=channels, height=height, width=width, widths=widths)
 
 
 PRESETS: dict[PresetName, Preset] = {

@@ -1,8 +1,9 @@
 """Image data sets and their splits: the only reader of ``data/``.
 
-A data set is a folder ``data/<name>/`` holding a training and a test file of images, as IDX (``.gz`` or not) or as CSV in
-the form ``label,pixel1,pixel2,...``; which of the two is recognised by content. The CSV pair may also lie in ``data/`` itself
-as ``<name>_train.csv`` and ``<name>_test.csv``. An optional ``classes.txt`` names the classes, one a line.
+A data set is a folder ``data/<name>/`` that holds either ``packed/``, which an import made of anything else (`vae.pack`):
+an ``.npy`` file of images for each split, memory-mapped; or a training and a test file of images, as IDX (``.gz`` or not) or
+as CSV in the form ``label,pixel1,pixel2,...``; which of the two is recognised by content. The CSV pair may also lie in
+``data/`` itself as ``<name>_train.csv`` and ``<name>_test.csv``. An optional ``classes.txt`` names the classes, one a line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Literal
@@ -35,6 +37,8 @@ VALIDATION_FRACTION = 1 / 12  # 5,000 of 60,000
 VALIDATION_SEED = 20_170_825
 MAX_VALUES = 2**33  # pixels in one file; a header that promises more is not believed
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+PACKED = "packed"
+_HASHED = 2**26  # bytes that are hashed in one piece
 _IDX_UINT8 = b"\x00\x00\x08"
 _PARTS = {"train": "train", "test": "test", "t10k": "test"}
 
@@ -113,27 +117,31 @@ def _sealed(images: Images, labels: Labels | None, class_names: tuple[str, ...],
     hasher = hashlib.blake2b(repr(images.shape).encode(), digest_size=8)
     for array in (images, labels):
         if array is not None:
-            array = np.ascontiguousarray(array)
-            hasher.update(array.data)
+            step = max(1, _HASHED // array[:1].nbytes)
+            for start in range(0, len(array), step):  # a piece at a time: the array may be larger than the memory
+                hasher.update(np.ascontiguousarray(array[start : start + step]).data)
             array.flags.writeable = False
-    images.flags.writeable = False
     return ImageDataset(images, labels, class_names, name, hasher.hexdigest())
 
 
 def load_dataset(name: str, split: Split) -> ImageDataset:
     """One split of ``data/<name>``.
 
-    The test split is the test file. A twelfth of the training file, drawn with a fixed seed, is held out for validation
-    (5,000 of Fashion-MNIST's 60,000); ``train`` is the rest, in file order.
+    Of an imported data set the splits are those that the import made. Else the test split is the test file. A twelfth of the
+    training file, drawn with a fixed seed, is held out for validation (5,000 of Fashion-MNIST's 60,000); ``train`` is the
+    rest, in file order.
 
     Raises:
         DataError: no such data set, or a file that is missing, cut, mislabelled or of the wrong shape.
     """
-    if not NAME.fullmatch(name):
-        raise DataError(f"a data set is named by lower-case letters, digits, '.', '_' and '-', got {name!r}")
+    check_name(name)
+    packed = data_root() / name / PACKED
+    if packed.is_dir():
+        files = [packed / f"{split}-{what}.npy" for what in ("images", "labels")] + [packed / "classes.txt"]
+        return _load_packed(name, *((file, file.stat().st_mtime_ns if file.is_file() else 0) for file in files))
     part = "test" if split == "test" else "train"
     images, labels, source = _read_part(name, part)
-    class_names = _class_names(data_root() / name / "classes.txt")
+    class_names = class_names_in(data_root() / name / "classes.txt")
     try:
         if split != "test":
             rows = split_rows(len(images), split)
@@ -141,6 +149,39 @@ def load_dataset(name: str, split: Split) -> ImageDataset:
         return make_dataset(images, labels, class_names, name)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a data set.
+
+    Raises:
+        DataError: other letters, or more than 64.
+    """
+    if not NAME.fullmatch(name):
+        raise DataError(f"a data set is named by lower-case letters, digits, '.', '_' and '-' (at most 64), got {name[:80]!r}")
+
+
+@lru_cache(maxsize=16)  # a data set larger than the memory is hashed once, not at each look; its pixels stay on the disk
+def _load_packed(name: str, images: tuple[Path, int], labels: tuple[Path, int], classes: tuple[Path, int]) -> ImageDataset:
+    """One split of an import. The times of the files are there to make the cache see a change."""
+    pixels = _packed_array(images[0], mapped=True)
+    numbers = _packed_array(labels[0], mapped=False) if labels[1] else None
+    try:
+        return make_dataset(pixels, numbers, class_names_in(classes[0]), name)
+    except DataError as error:
+        raise DataError(f"{images[0]}: {error}: delete {images[0].parent} and import the data set again") from None
+
+
+def _packed_array(path: Path, mapped: bool) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except Exception as error:  # NOTE: on a damaged header numpy raises its own errors and those of Python's parser
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: expected a whole array of an imported data set, it is missing, cut or foreign ({reason}): "
+            f"delete {path.parent} and import the data set again"
+        ) from None
+    return array
 
 
 def split_rows(count: int, split: Split) -> Int64[np.ndarray, " rows"]:
@@ -156,7 +197,12 @@ def split_rows(count: int, split: Split) -> Int64[np.ndarray, " rows"]:
     return np.sort(order[:held] if split == "validation" else order[held:]).astype(np.int64)
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
+def class_names_in(path: Path) -> tuple[str, ...]:
+    """The class names in a ``classes.txt``, or none where there is no such file.
+
+    Raises:
+        DataError: it isn't UTF-8.
+    """
     if not path.is_file():
         return ()
     try:
@@ -176,9 +222,16 @@ def _read_part(name: str, part: str) -> tuple[Images, Labels | None, Path]:
         known = ", ".join(list_datasets()) or "none"
         raise DataError(
             f"{root / name}: no {part} images there. Expected {part}-images-idx3-ubyte.gz or {name}_{part}.csv; "
-            f"data sets found under {root}: {known}"
+            f"data sets found under {root}: {known}. Pictures, NPZ, NPY, Parquet or a single file are imported first: "
+            f"python -m vae import {root / name} --name {name}"
         )
-    if not _is_idx(_head(images_file, 4)):
+    head = first_bytes(images_file, 4)
+    if head.startswith((b"PK", b"\x93NUM", b"PAR1")):
+        raise DataError(
+            f"{images_file}: expected IDX or CSV, found NPZ, NPY or Parquet, which is imported first: "
+            f"python -m vae import {root / name} --name {name}"
+        )
+    if not _is_idx(head):
         return (*read_csv(images_file), images_file)
     images = read_idx(images_file)
     if images.ndim not in (3, 4):
@@ -215,12 +268,17 @@ def _words(path: Path) -> list[str]:
     return re.split(r"[-_.]", path.name.lower())
 
 
-def _head(path: Path, count: int) -> bytes:
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file's content, decompressed if it is gzip.
+
+    Raises:
+        DataError: it can't be read.
+    """
     try:
         with _opened(path) as file:
             return file.read(count)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: expected an IDX or CSV file, could not read its first bytes ({error})") from None
+        raise DataError(f"{path}: expected a file of images, could not read its first bytes ({error})") from None
 
 
 def _opened(path: Path) -> gzip.GzipFile | BufferedReader:

@@ -86,7 +86,7 @@ def encode_images(
 
 def pixel_entropy(images: UInt8[np.ndarray, "n channels height width"]) -> Float32[np.ndarray, " n"]:
     """The Bernoulli entropy of each image's pixels in nats, summed: the floor of the cross-entropy."""
-    batches = torch.split(torch.tensor(images), BATCH)
+    batches = (torch.tensor(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
     return np.asarray(torch.cat([Bernoulli.entropy(to_unit(batch)) for batch in batches]))
 
 

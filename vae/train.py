@@ -8,11 +8,13 @@ goes on exactly as it would have gone on uncut.
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ from vae.model import VAE, build_model
 from vae.objective import elbo
 
 VALIDATION_BATCH = 1000
+MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -170,14 +173,15 @@ def _check_moments(state: TrainingState) -> None:
 def train(state: TrainingState, data: ImageDataset, validation: ImageDataset) -> Iterator[Step | Epoch]:
     """Train from where ``state`` stands to the end of its configuration, one event a gradient step, one an epoch.
 
-    The images stay on the device as uint8 and are shuffled each epoch. What is minimised is the batch mean of -ELBO.
+    The images stay on the device as uint8 (or on the disk, see `_rows_of`) and are shuffled each epoch. What is minimised is
+    the batch mean of -ELBO.
     Whenever an event is out, ``state`` is complete: it can be saved, and the generator closed.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
     config, model = state.config, state.model
-    images = torch.tensor(data.images, device=state.device)
+    rows_of = _rows_of(data, state.device)
     steps_per_epoch = math.ceil(len(data) / config.batch_size)
     total = steps_per_epoch * config.epochs
     while state.epoch < config.epochs:
@@ -186,7 +190,7 @@ def train(state: TrainingState, data: ImageDataset, validation: ImageDataset) ->
         while state.position < len(data):
             started = time.perf_counter()
             rows = order[state.position : state.position + config.batch_size]
-            batch = _gradient_step(state, to_unit(images[rows], config.channels_last), total)
+            batch = _gradient_step(state, to_unit(rows_of(rows), config.channels_last), total)
             state.position += len(rows)
             state.step += 1
             state.sums[0] += batch.reconstruction * len(rows)
@@ -194,6 +198,18 @@ def train(state: TrainingState, data: ImageDataset, validation: ImageDataset) ->
             state.seconds += time.perf_counter() - started
             yield Step(state.epoch + 1, state.step, total, state.position, len(rows), batch)
         yield _finish_epoch(state, len(data), validation, total)
+
+
+def _rows_of(data: ImageDataset, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """How a batch is had: from a copy of all images on the device, or, where they are memory-mapped and would take more than
+    `MEMORY_SHARE` of the memory of this machine or of the GPU, from the disk. The batches are the same."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if device.type == "cuda":
+        memory = min(memory, torch.cuda.get_device_properties(device).total_memory)
+    if isinstance(data.images, np.memmap) and data.images.nbytes > MEMORY_SHARE * memory:
+        return lambda rows: torch.tensor(data.images[rows.numpy(force=True)], device=device)
+    images = torch.tensor(data.images, device=device)
+    return lambda rows: images[rows]
 
 
 def _gradient_step(state: TrainingState, x: Tensor, total: int) -> Means:

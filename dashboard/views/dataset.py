@@ -1,0 +1,252 @@
+"""Dataset: what the images are, what the run finds hard and easy in them, which almost coincide, and how to add others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard.links import fit_to_run, write_url
+from dashboard.markdown import plain
+from dashboard.pictures import enlarged
+from dashboard.resources import LoadedRun, load_run
+from dashboard.state import Visit, current_visit
+from dashboard.uploads import offer_upload
+from vae import DataError, ImageDataset, list_datasets, load_dataset
+from vae.data import Split, data_root
+from vae.survey import PixelStatistics, class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+ACROSS = 8
+SHOWN = 16
+PAIRS = 8
+Splits = dict[Split, ImageDataset]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image to show: where it is, and what is said of it."""
+
+    data: ImageDataset
+    row: int
+    caption: str
+
+
+def page() -> None:
+    """Draw the page."""
+    visit = current_visit()
+    if visit is None:
+        return
+    loaded = load_run(visit.run)
+    fit_to_run(visit, loaded)
+    write_url(visit, loaded)
+    while visit.notes:
+        st.info(visit.notes.pop(0))
+    st.subheader("Data set")
+    name = _choose(loaded)
+    titles = ("Images", "Numbers", "Hardest and easiest", "Almost the same", "Add your own")
+    images, numbers, hard, same, own = st.tabs(titles)
+    with own:
+        offer_upload()
+    try:
+        splits = _load(name, _fingerprint(name))
+    except DataError as error:
+        images.error(f"Data set {name} can't be shown. {error}")
+        return
+    seen = loaded if loaded.run.config.dataset == name else None
+    with images:
+        _images(splits, seen, visit)
+    with numbers:
+        _numbers(splits)
+    with hard:
+        _extremes(seen, visit, name)
+    with same:
+        _pairs(seen, visit, name)
+
+
+def _choose(loaded: LoadedRun) -> str:
+    names = list_datasets()
+    chosen = loaded.run.config.dataset
+    names = names if chosen in names else [chosen, *names]
+    help_text = "The folders under data/. The run in the sidebar was trained on the one that is chosen first."
+    # NOTE: the key carries the run's data set: with another run, the choice begins anew.
+    return st.selectbox("Data set", names, index=names.index(chosen), key=f"dataset-{chosen}", help=help_text, width=320)
+
+
+def _fingerprint(name: str) -> tuple[tuple[str, int, int], ...]:
+    """What changes when the data set's files do: their sizes and times."""
+    files = [*data_root().glob(f"{name}/*"), *data_root().glob(f"{name}/packed/*"), *data_root().glob(f"{name}_*.csv")]
+    stats = [(str(file), file.stat()) for file in sorted(files)[:1000] if file.is_file()]
+    return tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the data set")
+def _load(name: str, fingerprint: tuple[tuple[str, int, int], ...]) -> Splits:
+    del fingerprint  # part of the cache's key only
+    return {split: load_dataset(name, split) for split in SPLITS}
+
+
+# --- images --------------------------------------------------------------------------------------------------------
+
+
+def _images(splits: Splits, seen: LoadedRun | None, visit: Visit) -> None:
+    test = splits["test"]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        split = st.segmented_control("Split", SPLITS, default="test", required=True, key="dataset-split")
+        label = _class_filter(test, "dataset-class")
+        if st.button("Other images", icon=":material/shuffle:"):
+            st.session_state["dataset-seed"] = st.session_state.get("dataset-seed", 0) + 1
+    data = splits[split]
+    rows = rows_of_class(data, label)
+    random = np.random.default_rng(st.session_state.get("dataset-seed", 0))
+    rows = np.sort(random.permutation(rows)[:SHOWN])
+    opens = "; a row's number opens it in Explore" if seen and split == "test" else ""
+    st.caption(f"{len(rows)} of {len(rows_of_class(data, label)):,} {split} images, drawn at random{opens}")
+    tiles = [Tile(data, row, data.class_name(row) or f"row {row:,}") for row in rows.tolist()]
+    _tiles(tiles, "image", seen if split == "test" else None, visit)
+
+
+def _class_filter(data: ImageDataset, key: str) -> int | None:
+    if data.labels is None:
+        return None
+    choices: list[int | None] = [None, *range(len(data.class_names))]
+    chosen: int | None = st.selectbox(
+        "Class",
+        choices,
+        format_func=lambda label: "all classes" if label is None else data.class_names[label],
+        key=f"{key}-{data.digest}",
+        width=200,
+    )
+    return chosen
+
+
+def _tiles(tiles: Sequence[Tile], group: str, seen: LoadedRun | None, visit: Visit) -> None:
+    """The images, eight in a row. Those of the run's test set have a button that opens them in Explore."""
+    for start in range(0, len(tiles), ACROSS):
+        part = tiles[start : start + ACROSS]
+        for number, (column, tile) in enumerate(zip(st.columns(ACROSS), part, strict=False), start):
+            with column:
+                alt = f"{tile.data.name} image {tile.row}, {tile.caption}"
+                st.image(enlarged(tile.data.images[tile.row]), width="stretch", alt=alt)
+                st.caption(plain(tile.caption))
+                _open_button(tile, f"{group}-{number}", seen, visit)
+
+
+def _open_button(tile: Tile, key: str, seen: LoadedRun | None, visit: Visit) -> None:
+    if seen is None:
+        return
+    if st.button(f"Row {tile.row:,}", key=f"open-{key}", type="tertiary", help="Open this image in Explore"):
+        visit.select(tile.row)
+        st.switch_page("views/explore.py")
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------
+
+
+def _numbers(splits: Splits) -> None:
+    test = splits["test"]
+    channels, height, width = test.image_shape
+    sizes = ", ".join(f"{len(data):,} {split}" for split, data in splits.items())
+    labels = f"{len(test.class_names)} classes" if test.labels is not None else "no labels"
+    st.markdown(f"**{sizes}** images of {width} × {height} pixels, {'grey' if channels == 1 else 'RGB'}, {labels}.")
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        if test.labels is not None:
+            counts = {split: class_counts(data) for split, data in splits.items()}
+            st.markdown("Images of each class")
+            st.dataframe(pd.DataFrame({"class": test.class_names} | counts), hide_index=True)
+    with right:
+        st.markdown("Pixel values, from 0 to 255")
+        found = {split: _statistics(data.digest, data) for split, data in splits.items()}
+        st.dataframe(_table(found), hide_index=True)
+        part = [f"{split}: {one.images:,}, evenly spread" for split, one in found.items() if one.images < len(splits[split])]
+        st.caption(f"Of a part of the images ({'; '.join(part)})." if part else "Of all images.")
+        st.markdown("The mean image")
+        for column, (split, statistics) in zip(st.columns(len(found)), found.items(), strict=True):
+            column.image(enlarged(statistics.mean_image), caption=split, alt=f"Mean {split} image")
+
+
+@st.cache_resource(max_entries=12, show_spinner="Counting pixels")
+def _statistics(digest: str, _data: ImageDataset) -> PixelStatistics:
+    del digest  # the cache's key
+    return pixel_statistics(_data)
+
+
+def _table(found: dict[Split, PixelStatistics]) -> pd.DataFrame:
+    lines = []
+    for split, statistics in found.items():
+        names = ("red", "green", "blue") if len(statistics.mean) == 3 else ("grey",)
+        for channel, name in enumerate(names):
+            line = {"split": split, "channel": name, "mean": round(statistics.mean[channel], 1)}
+            line["standard deviation"] = round(statistics.std[channel], 1)
+            line["black (0)"] = f"{statistics.black[channel]:.1%}"
+            line["white (255)"] = f"{statistics.white[channel]:.1%}"
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+# --- what the run says ---------------------------------------------------------------------------------------------
+
+
+def _needs_a_run(name: str) -> None:
+    st.info(
+        f"This needs a run of {name}. Choose one in the sidebar, or train one: "
+        f"`python -m vae train --dataset {name} --run {name}`"
+    )
+
+
+def _extremes(seen: LoadedRun | None, visit: Visit, name: str) -> None:
+    if seen is None:
+        _needs_a_run(name)
+        return
+    data, elbo = seen.data, seen.encodings.elbo
+    label = _class_filter(data, "extremes-class")
+    rows = rows_of_class(data, label)
+    hardest, easiest = extremes(elbo, rows, ACROSS)
+    of = "all classes" if label is None else data.class_names[label]
+    st.caption(
+        f"Test images of {plain(of)} by −ELBO, in nats (one sample of z; lower is better): {len(rows):,} images, "
+        f"{-elbo[rows].mean():.1f} on average" if len(rows) else "This class has no test images."
+    )  # fmt: skip
+    for title, found in (("Hardest", hardest), ("Easiest", easiest)):
+        st.markdown(f"**{title}**")
+        tiles = [Tile(data, row, _scored(data, row, -float(elbo[row]))) for row in found.tolist()]
+        _tiles(tiles, title.lower(), seen, visit)
+
+
+def _scored(data: ImageDataset, row: int, value: float) -> str:
+    name = data.class_name(row)
+    return f"{value:.1f}, {name}" if name else f"{value:.1f}"
+
+
+@st.cache_resource(max_entries=4, show_spinner="Looking for pairs")
+def _closest(weights_digest: str, data_digest: str, _loaded: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
+    del weights_digest, data_digest  # the cache's key
+    encodings = _loaded.encodings
+    return closest_pairs(encodings.mean[:, encodings.map_dimensions], PAIRS)
+
+
+def _pairs(seen: LoadedRun | None, visit: Visit, name: str) -> None:
+    if seen is None:
+        _needs_a_run(name)
+        return
+    data = seen.data
+    pairs, lengths = _closest(seen.weights_digest, data.digest, seen)
+    st.caption(
+        f"The {len(pairs)} closest pairs of test images: the distance of their posterior means in the "
+        f"{len(seen.encodings.map_dimensions)} active dimensions, exact. Twins, or images that the model can't tell apart."
+    )
+    tiles = []
+    for (first, second), length in zip(pairs.tolist(), lengths.tolist(), strict=True):
+        same = np.array_equal(data.images[first], data.images[second])
+        differ = data.labels is not None and data.labels[first] != data.labels[second]
+        note = f"distance {length:.3f}" + (", same pixels" if same else "") + (", other class" if differ else "")
+        tiles += [Tile(data, row, ", ".join(filter(None, (data.class_name(row), note)))) for row in (first, second)]
+    _tiles(tiles, "pair", seen, visit)
+
+
+if __name__ == "__main__":
+    page()
