@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
             "likelihood",
             "data",
             "device",
+            "directions",
             "encodings",
             "images",
             "projection",
