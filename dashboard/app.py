@@ -28,6 +28,7 @@ def main() -> None:
         [
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
             st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
+            st.Page("views/generate.py", title="Generate", icon=":material/auto_awesome:"),
         ]
     )
     if _choose_run():
