@@ -52,6 +52,7 @@ from vae.projection import (
     place,
     place_among,
     typical_distances,
+    typical_mean_distances,
     walk_back,
 )
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
@@ -160,5 +161,6 @@ __all__ = [
     "traversal_sheet",
     "traverse",
     "typical_distances",
+    "typical_mean_distances",
     "walk_back",
 ]

@@ -35,7 +35,7 @@ def latent_arithmetic(loaded: LoadedRun, visit: Visit) -> None:
         result = arithmetic(points[0], points[1], points[2])
         z = np.stack([*points, result])
         near, distances = neighbours(loaded, result, rows)
-        return z, decoded(loaded, z), placed(loaded, z).percentiles, near, distances
+        return z, decoded(loaded, z), placed(loaded, z, "means").percentiles, near, distances
 
     question = tuple(point.tobytes() for point in points)
     z, pictures, percentiles, near, distances = remember(loaded, "arithmetic", question, work)
@@ -43,7 +43,7 @@ def latent_arithmetic(loaded: LoadedRun, visit: Visit) -> None:
     with left:
         st.markdown(
             f"**Decoded**; the result is off-manifold {percentiles[3]:.0f}%",
-            help="The result is farther from the encoded images than this share of the model's own samples. "
+            help="The result is farther from the encoded images than this share of them lies from its own neighbours. "
             "Trust it less above 95%.",
         )
         names = [f"Open {name} in Explore" for name in (*titles, "the result")]

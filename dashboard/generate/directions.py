@@ -162,7 +162,7 @@ def make_direction_frames(loaded: LoadedRun, direction: Direction, row: int) -> 
     title = loaded.subject(row).title
     labels = tuple(f"{_amount(amount)} × ({direction.title})" if amount else f"{title}, as encoded" for amount in amounts)
     stops = ((0, _amount(-REACH)), (middle, "as encoded"), (2 * middle, _amount(REACH)))
-    found = placed(loaded, points)
+    found = placed(loaded, points, "means")
     made = found.positions, found.percentiles, labels, stops, readings
     return make_frames(next_generation(), points, pictures, *made, start=middle, block=block)
 

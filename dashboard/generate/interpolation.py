@@ -179,7 +179,7 @@ def make_interpolation(loaded: LoadedRun, stops: list[Stop], path: Literal["line
         leg, step = divmod(index, steps - 1)
         share = step / (steps - 1)
         labels.append(f"{share:.0%} from {names[leg]} to {names[leg + 1]}" if step else f"{names[leg]}")
-    found = placed(loaded, points)
+    found = placed(loaded, points, "means")
     short = [f"row {stop}" if isinstance(stop, int) else "yours" for stop in stops]
     marks = tuple((number * (steps - 1), name) for number, name in enumerate(short))
     pictures = decoded(loaded, points)

@@ -22,7 +22,7 @@ def samples(loaded: LoadedRun, visit: Visit) -> None:
     def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         noise = np.asarray(sample_prior(count, loaded.latent, generator_for(seed, "view")))
         z = (np.float32(temperature) * noise).astype(np.float32)
-        return z, decoded(loaded, z), placed(loaded, z).percentiles
+        return z, decoded(loaded, z), placed(loaded, z, "samples").percentiles
 
     z, pictures, percentiles = remember(loaded, "samples", (side, seed, temperature), draw)
     spread = "N(0, I)" if temperature == 1 else f"N(0, {temperature:.2f}² I)"

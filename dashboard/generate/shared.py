@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -15,7 +15,7 @@ from dashboard.components.latent_map import MapPoints
 from dashboard.pictures import original_size, point_npy, to_uint8, zip_of
 from dashboard.resources import LoadedRun, Subject
 from dashboard.state import Origin, Visit
-from vae import NEIGHBORS, generator_for, nearest, off_manifold, place_among, typical_distances
+from vae import NEIGHBORS, generator_for, nearest, off_manifold, place_among, typical_distances, typical_mean_distances
 
 Thing = TypeVar("Thing")
 EXPLORE = "views/explore.py"
@@ -72,20 +72,27 @@ class Placed:
     """How far off the manifold they are (`vae.off_manifold`)."""
 
 
-def placed(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"]) -> Placed:
+Reference = Literal["samples", "means"]
+"""What a point's distance from the encoded images is compared with: that of samples of the aggregate posterior, for points
+with noise in them, or that of encoded images from each other, for points without."""
+
+
+def placed(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"], reference: Reference) -> Placed:
     """Place the points and tell how far off the manifold they are, from one search for their nearest encoded images."""
     used = loaded.encodings.map_dimensions
     rows, distances = nearest(z[:, used], loaded.encodings.mean[:, used], min(NEIGHBORS, len(loaded.encodings)))
     positions = None if loaded.map is None else place_among(rows, distances, loaded.map.coordinates)
-    return Placed(positions, off_manifold(distances, _typical(loaded.weights_digest, loaded)))
+    return Placed(positions, off_manifold(distances, _typical(loaded.weights_digest, reference, loaded)))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _typical(weights_digest: str, _loaded: LoadedRun) -> Float32[np.ndarray, " samples"]:
-    del weights_digest  # the cache's key
-    encodings = _loaded.encodings
-    used = encodings.map_dimensions
-    return typical_distances(encodings.mean[:, used], encodings.logvar[:, used], generator_for(0, "view"))
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _typical(weights_digest: str, reference: Reference, _loaded: LoadedRun) -> Float32[np.ndarray, " samples"]:
+    del weights_digest  # a part of the cache's key
+    encodings, stream = _loaded.encodings, generator_for(0, "view")
+    mean = encodings.mean[:, encodings.map_dimensions]
+    if reference == "means":
+        return typical_mean_distances(mean, stream)
+    return typical_distances(mean, encodings.logvar[:, encodings.map_dimensions], stream)
 
 
 def map_points(loaded: LoadedRun) -> MapPoints | None:

@@ -13,7 +13,7 @@ from dashboard.components.latent_sliders.strips import plan_strips
 BUDGET_BYTES = 4_000_000
 """What the frames may take: there is one strip of them, so more than a slider's."""
 OFF_MANIFOLD_HELP = (
-    "Farther from the encoded images than this share of the model's own samples (mean distance to the 8 nearest, "
+    "Farther from the encoded images than this share of them lies from its own neighbours (mean distance to the 8 nearest, "
     "active dimensions). Trust the picture less above 95%."
 )
 
