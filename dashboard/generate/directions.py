@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float32, Float64, Int64
 
+from dashboard.components.latent_map import MapCommit, Select
 from dashboard.components.scrubber import Frames, Reading, make_frames, plan_frames
 from dashboard.generate.groups import HOW_TO_KEEP, groups_of
 from dashboard.generate.line import line_map, line_panel
@@ -19,6 +20,7 @@ from dashboard.generate.shared import (
     placed,
     remember,
     sentence,
+    session_key,
 )
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
@@ -33,6 +35,7 @@ from vae import (
     separation,
 )
 
+ROW, CLICKED = "direction-row", "direction-clicked"
 REACH = 2.0
 """How far the slider goes either way, in distances between the two groups' means."""
 
@@ -62,9 +65,12 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
     if len(groups) < 2:
         st.info(f"A direction needs two groups of images, and there is {'one' if groups else 'none'}. {HOW_TO_KEEP}")
         return
+    clicked = st.session_state.pop(session_key(loaded, CLICKED), None)
+    if clicked is not None:
+        st.session_state[session_key(loaded, ROW)] = clicked
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first, second = _choose_groups(loaded, visit, groups)
-        row = choose_row(loaded, visit, "direction-row", "Move test image")
+        row = choose_row(loaded, visit, ROW, "Move test image", "Or click a point of the map.")
     try:
         question = (first, second, groups[first].tobytes(), groups[second].tobytes())
         found = remember(
@@ -76,10 +82,16 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
     frames = remember(loaded, "direction-frames", (*question, row), lambda: make_direction_frames(loaded, found, row))
     left, right = st.columns(2, gap="medium")
     with left:
-        line_map(loaded, "direction", frames, current=row)
+        line_map(loaded, "direction", frames, lambda commit: _choose_on_map(loaded, commit), current=row)
     with right:
         line_panel(loaded, visit, "direction", frames, (row,), f"How far along {found.title}")
     _evidence(found)
+
+
+def _choose_on_map(loaded: LoadedRun, commit: MapCommit) -> None:
+    if isinstance(commit, Select) and commit.primary is not None:
+        # NOTE: put into the number input at the next run's start: a widget that is drawn already can't be set.
+        st.session_state[session_key(loaded, CLICKED)] = commit.primary
 
 
 def _choose_groups(loaded: LoadedRun, visit: Visit, groups: dict[str, Int64[np.ndarray, " rows"]]) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
 
     with left:
         rows = tuple(dict.fromkeys(stop for stop in stops if isinstance(stop, int)))
-        line_map(loaded, "interpolation", frames, rows=rows, marks=_marks(loaded, stops), on_commit=add_from_map)
+        line_map(loaded, "interpolation", frames, add_from_map, rows=rows, marks=_marks(loaded, stops))
     with right:
         if frames is None:
             st.info(
@@ -62,7 +62,8 @@ def _stops(loaded: LoadedRun, visit: Visit) -> list[Stop]:
 
 def _add(loaded: LoadedRun, stops: list[Stop], more: tuple[Stop, ...]) -> None:
     """Add those that aren't there yet, as many as there is room for."""
-    new = [stop for stop in dict.fromkeys(more) if stop not in stops]
+    known = [stop for stop in more if isinstance(stop, Subject) or 0 <= stop < len(loaded.data)]
+    new = [stop for stop in dict.fromkeys(known) if stop not in stops]
     room = MAX_STOPS - len(stops)
     stops.extend(new[:room])
     if len(new) > room:
@@ -111,7 +112,7 @@ def _choose(loaded: LoadedRun, visit: Visit, stops: list[Stop]) -> None:
 
 def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
     """The images as a list from which each can be taken out."""
-    names = [f"{number}. {_name(loaded, stop).removeprefix('test image ')}" for number, stop in enumerate(stops, 1)]
+    names = [f"{number}. {_name(loaded, stop).replace('test image', 'row', 1)}" for number, stop in enumerate(stops, 1)]
     key = session_key(loaded, "stops-shown")
 
     def take_out() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, latent_map_marks, latent_map_points
@@ -27,11 +29,11 @@ def line_map(
     loaded: LoadedRun,
     section: str,
     frames: Frames | None,
+    on_commit: Callable[[MapCommit], None],
     *,
     rows: tuple[int, ...] = (),
     current: int | None = None,
     marks: tuple[Mark, ...] = (),
-    on_commit: object = None,
 ) -> None:
     """The map with the path, the images it goes through (``rows``) or the one it starts from (``current``)."""
     points = map_points(loaded)
@@ -47,12 +49,8 @@ def line_map(
         current=current,
         marks=marks,
         path=None if frames is None else path_of(frames),
-        on_commit=on_commit if callable(on_commit) else _ignore,
+        on_commit=on_commit,
     )
-
-
-def _ignore(commit: MapCommit) -> None:
-    """What is done on a map that only shows something."""
 
 
 @st.fragment

@@ -118,7 +118,7 @@ def decoded(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"]) -> UInt8[
 # --- widgets -------------------------------------------------------------------------------------------------------
 
 
-def choose_row(loaded: LoadedRun, visit: Visit, name: str, label: str) -> int:
+def choose_row(loaded: LoadedRun, visit: Visit, name: str, label: str, help_text: str | None = None) -> int:
     """A test image, by its row or at random; at first the one that is looked at on Explore."""
     last = len(loaded.data) - 1
     key = keep(loaded, name, min(visit.row, last))
@@ -127,7 +127,7 @@ def choose_row(loaded: LoadedRun, visit: Visit, name: str, label: str) -> int:
         st.session_state[key] = int(np.random.default_rng().integers(last + 1))
 
     with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-        st.number_input(f"{label} (row 0 to {last})", 0, last, step=1, key=key, width=215)
+        st.number_input(f"{label} (row 0 to {last})", 0, last, step=1, key=key, width=235, help=help_text)
         st.button("Random", on_click=random, key=f"{key}-random", icon=":material/shuffle:")
     return int(st.session_state[key])
 

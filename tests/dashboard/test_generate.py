@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.generate.groups import groups_of
 from dashboard.generate.traversal import traversal_values
 from dashboard.state import Visit
-from vae import Encodings, generator_for, interpolate_through, load_test_data, open_run, sample_prior
+from vae import Encodings, Run, generator_for, interpolate_through, load_test_data, open_run, sample_prior
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 RUN = "fashion-mnist"
@@ -57,6 +57,16 @@ def show(app: AppTest, section: str) -> AppTest:
     app.segmented_control(key=key(app, "section")).set_value(section).run()
     assert not app.exception
     return app
+
+
+def click_map(app: AppTest, section: str, row: int) -> None:
+    """What the browser tells of a click on a point of the section's map."""
+    commit = {"id": "a-1", "kind": "select", "clicked": [row], "polygon": None, "hidden": [], "primary": row}
+    map_key = key(app, f"map-{section}-{app.session_state['generate-life']}")
+    app.session_state[f"{map_key}-latent-map-feed-marks"] = {"commit": commit}
+    app.run()  # there is no browser to call back at once, so the page follows in its next run
+    app.run()
+    assert not app.exception
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -214,12 +224,7 @@ def test_an_uploaded_picture_is_a_stop_and_a_bad_file_gets_a_sentence(generate: 
 
 def test_a_click_on_the_map_adds_its_image(generate: Callable[..., AppTest]) -> None:
     app = generate("Interpolation")
-    life = app.session_state["generate-life"]
-    commit = {"id": "a-1", "kind": "select", "clicked": [77], "polygon": None, "hidden": [], "primary": 77}
-    feed = f"{key(app, f'map-interpolation-{life}')}-latent-map-feed-marks"
-    app.session_state[feed] = {"commit": commit}
-    app.run()
-    app.run()
+    click_map(app, "interpolation", 77)
     assert app.session_state[key(app, "stops")] == [0, 77]
 
 
@@ -249,6 +254,13 @@ def test_a_direction_changes_what_the_probe_says(generate: Callable[..., AppTest
     assert "500 and 500 images held out" in said(app)
     click(app, "Swap")
     np.testing.assert_allclose(made(app, "direction").vector, -difference[used], atol=1e-6)
+
+
+def test_a_click_on_the_map_moves_that_image(generate: Callable[..., AppTest], encodings: Encodings) -> None:
+    app = generate("Directions", row="9")
+    click_map(app, "direction", 77)
+    assert app.number_input(key=key(app, "direction-row")).value == 77
+    np.testing.assert_array_equal(made(app, "direction-frames").points[30], encodings.mean[77])
 
 
 def test_groups_from_the_map_and_what_is_wrong_with_them(generate: Callable[..., AppTest]) -> None:
@@ -331,3 +343,15 @@ def test_without_a_map_a_direction_still_works(generate: Callable[..., AppTest],
     assert made(app, "direction-frames").positions is None
     assert "This run has no map to draw the path on. There is none: make one." in said(app)
     st.cache_resource.clear()
+
+
+def test_every_section_works_on_another_run(generate: Callable[..., AppTest], tiny_run: Run) -> None:
+    app = generate(run="tiny-run")
+    assert made(app, "samples")[1].shape == (16, 1, 8, 8)
+    for section, name in (("Traversal", "overview"), ("Directions", "direction-frames"), ("Arithmetic", "arithmetic")):
+        show(app, section)
+        made(app, name)
+    show(app, "Interpolation")
+    app.number_input(key=key(app, "stop-row")).set_value(23).run()
+    click(app, "Add")
+    np.testing.assert_array_equal(made(app, "interpolation").points[-1], tiny_run.load_encodings().mean[23])
