@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from vae import VAE, Encodings, decode_images, interpolate_through, open_run
+from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, nearest, open_run
 
 pytestmark = pytest.mark.browser
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -86,6 +86,19 @@ class Generate:
             "(c) => [c.width, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)]"
         )
         return np.array(values, np.int16).reshape(-1, width, 4)[..., 0]
+
+    def click_a_point(self) -> int:
+        """Click the point on the map that stands most apart; returns its row."""
+        places = open_run("fashion-mnist").load_map(MapConfig()).coordinates
+        rows, distances = nearest(places[::10], places, 2)
+        row = int(rows[distances[:, 1].argmax(), 0])
+        stage = self.page.get_by_role("application", name=re.compile("^Map of "))
+        left, right, bottom, top = (float(part) for part in (stage.get_attribute("data-view") or "").split(","))
+        box, (x, y) = stage.bounding_box(), places[row].tolist()
+        assert box
+        across, down = (x - left) / (right - left), (top - y) / (top - bottom)
+        self.page.mouse.click(box["x"] + 1 + across * (box["width"] - 2), box["y"] + 1 + down * (box["height"] - 2))
+        return row
 
     def assert_shows(self, z: np.ndarray) -> None:
         assert np.abs(self.picture() - 255 * decode_images(model_and_encodings()[0], z[None])[0, 0]).max() <= 1
@@ -193,6 +206,23 @@ def test_a_direction_from_sneaker_to_ankle_boot_changes_what_a_linear_probe_says
     assert np.abs(generate.picture() - shown).max() > 60
     expect(page.locator(".where")).to_have_text(re.compile(r"^\+1\.\d\d × \(Sneaker → Ankle boot\)$"))
     page.mouse.up()
+    row = generate.click_a_point()
+    expect(page.locator(".where")).to_have_text(re.compile(rf"^test image {row}, .*, as encoded$"))
+    expect(generate.map).to_have_attribute("data-current", str(row))
+
+
+def test_a_frame_opens_in_explore_and_the_page_is_as_it_was_left(generate: Generate) -> None:
+    page = generate.page
+    generate.show("Directions")
+    where = page.locator(".where")
+    generate.thumb.press("End")
+    expect(page.get_by_text("The buttons take frame 61 of 61")).to_be_visible()
+    text = where.inner_text()
+    page.get_by_role("button", name="Open in Explore").click()
+    expect(page).to_have_url(re.compile(r"/(explore)?\?.*z=\d+%3A"))
+    page.get_by_role("link", name="Generate").click()
+    expect(generate.tab("Directions")).to_be_checked()
+    expect(where).to_have_text(text)
 
 
 def test_a_sample_opens_in_explore(generate: Generate) -> None:
