@@ -35,7 +35,7 @@ def latent_arithmetic(loaded: LoadedRun, visit: Visit) -> None:
         result = arithmetic(points[0], points[1], points[2])
         z = np.stack([*points, result])
         near, distances = neighbours(loaded, result, rows)
-        return z, decoded(loaded, z), placed(loaded, z, "means").percentiles, near, distances
+        return z, decoded(loaded, z), placed(loaded, None, z, "means").percentiles, near, distances
 
     question = tuple(point.tobytes() for point in points)
     z, pictures, percentiles, near, distances = remember(loaded, "arithmetic", question, work)
@@ -57,7 +57,14 @@ def latent_arithmetic(loaded: LoadedRun, visit: Visit) -> None:
             columns=4,
             size=160,
         )
-        offer_pictures(loaded, "arithmetic", z, ["a", "b", "c", "a - b + c"])
+        offer_pictures(
+            loaded,
+            "arithmetic",
+            z,
+            ["a", "b", "c", "a - b + c"],
+            title=f"a − b + c: {titles[0]} − {titles[1]} + {titles[2]}",
+            columns=4,
+        )
     with right:
         st.markdown(
             f"**The {len(near)} nearest test images**, operands left out",

@@ -22,7 +22,7 @@ from dashboard.generate.shared import (
     sentence,
     session_key,
 )
-from dashboard.resources import LoadedRun
+from dashboard.resources import LoadedRun, ShownMap, find_map
 from dashboard.state import Visit
 from vae import (
     Probe,
@@ -79,10 +79,12 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
     except ValueError as error:
         st.warning(sentence(error))
         return
-    frames = remember(loaded, "direction-frames", (*question, row), lambda: make_direction_frames(loaded, found, row))
+    shown, _ = find_map(loaded, visit.map)
+    asked = (*question, row, shown and shown.points.digest)
+    frames = remember(loaded, "direction-frames", asked, lambda: make_direction_frames(loaded, shown, found, row))
     left, right = st.columns(2, gap="medium")
     with left:
-        line_map(loaded, "direction", frames, lambda commit: _choose_on_map(loaded, commit), current=row)
+        line_map(loaded, visit, "direction", frames, lambda commit: _choose_on_map(loaded, commit), current=row)
     with right:
         line_panel(loaded, visit, "direction", frames, (row,), f"How far along {found.title}")
     _evidence(found)
@@ -144,7 +146,7 @@ def moved_points(
     return points.astype(np.float32)
 
 
-def make_direction_frames(loaded: LoadedRun, direction: Direction, row: int) -> Frames:
+def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: Direction, row: int) -> Frames:
     """The image moved along the direction, from -`REACH` to `REACH`, with what the probe says at each frame."""
     count, block = plan_frames(loaded.data.image_shape)
     middle = (count - 1) // 2
@@ -174,7 +176,7 @@ def make_direction_frames(loaded: LoadedRun, direction: Direction, row: int) -> 
     title = loaded.subject(row).title
     labels = tuple(f"{_amount(amount)} × ({direction.title})" if amount else f"{title}, as encoded" for amount in amounts)
     stops = ((0, _amount(-REACH)), (middle, "as encoded"), (2 * middle, _amount(REACH)))
-    found = placed(loaded, points, "means")
+    found = placed(loaded, shown, points, "means")
     made = found.positions, found.percentiles, labels, stops, readings
     return make_frames(next_generation(), points, pictures, *made, start=middle, block=block)
 

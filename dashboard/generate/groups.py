@@ -20,8 +20,7 @@ def groups_of(loaded: LoadedRun, visit: Visit) -> dict[str, Int64[np.ndarray, " 
             rows = np.flatnonzero(labels == label)
             if len(rows):
                 found[name] = rows
-    kept: dict[str, tuple[int, ...]] = getattr(visit, "groups", {})
-    for name, chosen in kept.items():
+    for name, chosen in visit.groups.items():
         rows = np.array(sorted({row for row in chosen if 0 <= row < len(loaded.data)}), dtype=np.int64)
         if len(rows):
             found[f"kept: {name}"] = rows

@@ -13,7 +13,7 @@ from dashboard.components.scrubber import Frames, make_frames, plan_frames
 from dashboard.generate.line import line_map, line_panel
 from dashboard.generate.shared import decoded, keep, next_generation, placed, remember, session_key
 from dashboard.pictures import enlarged
-from dashboard.resources import LoadedRun, Subject
+from dashboard.resources import LoadedRun, ShownMap, Subject, find_map
 from dashboard.state import Visit
 from vae import interpolate_through
 from vae.images import ImageError, prepare, read_picture
@@ -32,7 +32,8 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
     stops = _stops(loaded, visit)
     _choose(loaded, visit, stops)
     left, right = st.columns(2, gap="medium")
-    frames = _frames(loaded, stops) if len(stops) >= 2 else None
+    shown, _ = find_map(loaded, visit.map)
+    frames = _frames(loaded, shown, stops) if len(stops) >= 2 else None
 
     def add_from_map(commit: MapCommit) -> None:
         if isinstance(commit, Select):
@@ -41,7 +42,7 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
 
     with left:
         rows = tuple(dict.fromkeys(stop for stop in stops if isinstance(stop, int)))
-        line_map(loaded, "interpolation", frames, add_from_map, rows=rows, marks=_marks(loaded, stops))
+        line_map(loaded, visit, "interpolation", frames, add_from_map, rows=rows, marks=_marks(loaded, shown, stops))
     with right:
         if frames is None:
             st.info(
@@ -95,7 +96,7 @@ def _choose(loaded: LoadedRun, visit: Visit, stops: list[Stop]) -> None:
         st.button("Add", on_click=lambda: _add(loaded, stops, (int(st.session_state[row]),)), disabled=is_full)
         st.button("Add a random one", on_click=add_random, icon=":material/shuffle:", disabled=is_full)
         _upload(loaded, stops)
-        chosen = tuple(getattr(visit, "selection_rows", ()))
+        chosen = visit.selection_rows
         if chosen:
             count = f"{len(chosen):,} image{'s' if len(chosen) > 1 else ''}"
             st.button(f"Add the {count} chosen on Explore", on_click=lambda: _add(loaded, stops, chosen), disabled=is_full)
@@ -155,20 +156,28 @@ def _encoded(weights_digest: str, digest: str, _loaded: LoadedRun, _data: bytes)
 # --- the path ------------------------------------------------------------------------------------------------------
 
 
-def _marks(loaded: LoadedRun, stops: list[Stop]) -> tuple[Mark, ...]:
+def _marks(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> tuple[Mark, ...]:
     """Pictures from outside, where they lie on the map."""
     outside = [stop for stop in stops if isinstance(stop, Subject)]
-    positions = loaded.place(np.stack([stop.mean for stop in outside])) if outside else None
-    return () if positions is None else tuple(Mark(float(x), float(y), "your image") for x, y in positions)
+    if not outside or shown is None or not shown.is_flat:
+        return ()
+    positions = shown.place(np.stack([stop.mean for stop in outside]), loaded.encodings)
+    return tuple(Mark(float(x), float(y), "your image") for x, y in positions)
 
 
-def _frames(loaded: LoadedRun, stops: list[Stop]) -> Frames:
+def _frames(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> Frames:
     path = st.session_state[session_key(loaded, "path")]
-    question = (path, tuple(stop if isinstance(stop, int) else stop.pixels.tobytes() for stop in stops))
-    return remember(loaded, "interpolation", question, lambda: make_interpolation(loaded, stops, path))
+    question = (
+        path,
+        shown and shown.points.digest,
+        tuple(stop if isinstance(stop, int) else stop.pixels.tobytes() for stop in stops),
+    )
+    return remember(loaded, "interpolation", question, lambda: make_interpolation(loaded, shown, stops, path))
 
 
-def make_interpolation(loaded: LoadedRun, stops: list[Stop], path: Literal["linear", "spherical"]) -> Frames:
+def make_interpolation(
+    loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop], path: Literal["linear", "spherical"]
+) -> Frames:
     """The frames from the posterior mean of each image to the next one's, both included."""
     count, block = plan_frames(loaded.data.image_shape)
     legs = len(stops) - 1
@@ -180,7 +189,7 @@ def make_interpolation(loaded: LoadedRun, stops: list[Stop], path: Literal["line
         leg, step = divmod(index, steps - 1)
         share = step / (steps - 1)
         labels.append(f"{share:.0%} from {names[leg]} to {names[leg + 1]}" if step else f"{names[leg]}")
-    found = placed(loaded, points, "means")
+    found = placed(loaded, shown, points, "means")
     short = [f"row {stop}" if isinstance(stop, int) else "yours" for stop in stops]
     marks = tuple((number * (steps - 1), name) for number, name in enumerate(short))
     pictures = decoded(loaded, points)

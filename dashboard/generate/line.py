@@ -8,9 +8,9 @@ import streamlit as st
 
 from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, latent_map_marks, latent_map_points
 from dashboard.components.scrubber import Frames, read_step, scrubber
-from dashboard.generate.shared import decoded, instance_of, map_points, offer_pictures, open_in_explore, session_key
+from dashboard.generate.shared import decoded, instance_of, offer_pictures, open_in_explore, session_key
 from dashboard.pictures import original_size
-from dashboard.resources import LoadedRun, Subject
+from dashboard.resources import LoadedRun, Subject, find_map
 from dashboard.state import Visit
 
 FAR = 95.0
@@ -27,6 +27,7 @@ def path_of(frames: Frames) -> MapPath | None:
 
 def line_map(
     loaded: LoadedRun,
+    visit: Visit,
     section: str,
     frames: Frames | None,
     on_commit: Callable[[MapCommit], None],
@@ -36,10 +37,11 @@ def line_map(
     marks: tuple[Mark, ...] = (),
 ) -> None:
     """The map with the path, the images it goes through (``rows``) or the one it starts from (``current``)."""
-    points = map_points(loaded)
-    if points is None:
-        st.info(f"This run has no map to draw the path on. {loaded.map_problem}")
+    shown, problem = find_map(loaded, visit.map)
+    if shown is None or not shown.is_flat:
+        st.info(f"There is no map in two dimensions to draw the path on. {problem or ''}")
         return
+    points = shown.points
     key = instance_of(loaded, section)
     latent_map_points(points, key=key, height=360)
     latent_map_marks(
@@ -69,4 +71,4 @@ def line_panel(
         picture = original_size(decoded(loaded, frames.points[step : step + 1])[0])
         file = f"{visit.run}-{section}-frame{step + 1}.png"
         st.download_button("This frame (PNG)", picture, file, "image/png", on_click="ignore", key=f"{key}-png")
-        offer_pictures(loaded, section, frames.points, frames.labels)
+        offer_pictures(loaded, section, frames.points, frames.labels, title=f"{frames.labels[0]} to {frames.labels[-1]}")

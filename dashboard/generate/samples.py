@@ -22,7 +22,7 @@ def samples(loaded: LoadedRun, visit: Visit) -> None:
     def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         noise = np.asarray(sample_prior(count, loaded.latent, generator_for(seed, "view")))
         z = (np.float32(temperature) * noise).astype(np.float32)
-        return z, decoded(loaded, z), placed(loaded, z, "samples").percentiles
+        return z, decoded(loaded, z), placed(loaded, None, z, "samples").percentiles
 
     z, pictures, percentiles = remember(loaded, "samples", (side, seed, temperature), draw)
     spread = "N(0, I)" if temperature == 1 else f"N(0, {temperature:.2f}² I)"
@@ -40,7 +40,9 @@ def samples(loaded: LoadedRun, visit: Visit) -> None:
         columns=side,
         size=min(128, 900 // side),
     )
-    offer_pictures(loaded, f"samples-seed{seed}", z, [f"sample off-manifold {value:.0f}%" for value in percentiles])
+    captions = [f"sample off-manifold {value:.0f}%" for value in percentiles]
+    title = f"{count} samples, z ~ {spread}, seed {seed}; pictures are E[x|z]"
+    offer_pictures(loaded, f"samples-seed{seed}", z, captions, title=title, columns=side)
     if chosen is not None:
         open_in_explore(visit, visit.row, z[chosen], "prior")
 

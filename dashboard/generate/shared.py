@@ -5,17 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float32, UInt8
 
-from dashboard.components.latent_map import MapPoints
 from dashboard.pictures import original_size, point_npy, to_uint8, zip_of
-from dashboard.resources import LoadedRun, Subject
+from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.state import Origin, Visit
-from vae import NEIGHBORS, generator_for, nearest, off_manifold, place_among, typical_distances, typical_mean_distances
+from vae import (
+    NEIGHBORS,
+    Sheet,
+    draw_animation,
+    draw_png,
+    generator_for,
+    nearest,
+    off_manifold,
+    place_among,
+    typical_mean_distances,
+)
+from vae.sheets import decoded as sheet_pictures
 
 Thing = TypeVar("Thing")
 EXPLORE = "views/explore.py"
@@ -77,37 +89,22 @@ Reference = Literal["samples", "means"]
 with noise in them, or that of encoded images from each other, for points without."""
 
 
-def placed(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"], reference: Reference) -> Placed:
+def placed(loaded: LoadedRun, shown: ShownMap | None, z: Float32[np.ndarray, "count latent"], reference: Reference) -> Placed:
     """Place the points and tell how far off the manifold they are, from one search for their nearest encoded images."""
     used = loaded.encodings.map_dimensions
     rows, distances = nearest(z[:, used], loaded.encodings.mean[:, used], min(NEIGHBORS, len(loaded.encodings)))
-    positions = None if loaded.map is None else place_among(rows, distances, loaded.map.coordinates)
-    return Placed(positions, off_manifold(distances, _typical(loaded.weights_digest, reference, loaded)))
+    positions = None if shown is None or not shown.is_flat else place_among(rows, distances, shown.map.coordinates)
+    return Placed(positions, off_manifold(distances, _typical(loaded, reference)))
+
+
+def _typical(loaded: LoadedRun, reference: Reference) -> Float32[np.ndarray, " samples"]:
+    return loaded.typical if reference == "samples" else _typical_means(loaded.run.path, loaded.weights_digest, loaded)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _typical(weights_digest: str, reference: Reference, _loaded: LoadedRun) -> Float32[np.ndarray, " samples"]:
-    del weights_digest  # a part of the cache's key
-    encodings, stream = _loaded.encodings, generator_for(0, "view")
-    mean = encodings.mean[:, encodings.map_dimensions]
-    if reference == "means":
-        return typical_mean_distances(mean, stream)
-    return typical_distances(mean, encodings.logvar[:, encodings.map_dimensions], stream)
-
-
-def map_points(loaded: LoadedRun) -> MapPoints | None:
-    """The run's map for the browser, made once for all visitors; None where there is no map."""
-    return None if loaded.map is None else _map_points(loaded.weights_digest, repr(loaded.map.config), loaded)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _map_points(weights_digest: str, map_config: str, _loaded: LoadedRun) -> MapPoints:
-    del map_config  # a part of the cache's key
-    if _loaded.map is None:
-        raise ValueError("map points need a map")
-    data = _loaded.data
-    names = data.class_names if data.labels is not None else ()
-    return MapPoints(weights_digest, _loaded.map.coordinates, data.images, data.labels, names, "test images")
+def _typical_means(path: Path, weights_digest: str, _loaded: LoadedRun) -> Float32[np.ndarray, " samples"]:
+    del path, weights_digest  # the cache's key
+    return typical_mean_distances(_loaded.encodings.mean[:, _loaded.encodings.map_dimensions], generator_for(0, "view"))
 
 
 def decoded(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"]) -> UInt8[np.ndarray, "count channels height width"]:
@@ -148,18 +145,48 @@ def offer_pictures(
     name: str,
     points: Float32[np.ndarray, "count latent"],
     captions: Sequence[str],
+    *,
+    title: str,
+    columns: int | None = None,
+    row_labels: tuple[str, ...] = (),
 ) -> None:
-    """The downloads of a section: its pictures in full size, decoded when they are asked for, and their points."""
+    """The downloads of a section, made when they are asked for: a sheet where there are ``columns``, else an animation there
+    and back; the pictures in full size; the points that they are decoded from."""
     stem = f"{loaded.run.path.name}-{name}"
+    caption = f"{loaded.run.path.name}: {title}"
+
+    def pictures() -> UInt8[np.ndarray, "count channels height width"]:
+        with loaded.lock:
+            return sheet_pictures(loaded.model, points)[0]
 
     def archive() -> bytes:
         titles = [f"{number:03d} {_file_name(caption)}".strip() for number, caption in enumerate(captions, 1)]
         return zip_of({f"{title}.png": original_size(one) for title, one in zip(titles, decoded(loaded, points), strict=True)})
 
     with st.popover("Download", icon=":material/download:"):
-        st.download_button("Pictures (ZIP of PNG)", archive, f"{stem}.zip", "application/zip", on_click="ignore")
+        if columns is None:
+            animation = partial(_animation, pictures, caption)
+            st.download_button("Animation (GIF)", animation, f"{stem}.gif", "image/gif", on_click="ignore", key=f"{stem}-gif")
+        else:
+            sheet = partial(_sheet, pictures, caption, columns, row_labels)
+            st.download_button("Sheet (PNG)", sheet, f"{stem}.png", "image/png", on_click="ignore", key=f"{stem}-sheet")
+        zipped = f"{stem}.zip"
+        st.download_button("Pictures (ZIP of PNG)", archive, zipped, "application/zip", on_click="ignore", key=f"{stem}-zip")
         data = point_npy(points)
         st.download_button("Latent points (NPY)", data, f"{stem}-z.npy", on_click="ignore", key=f"{stem}-npy")
+
+
+def _sheet(
+    pictures: Callable[[], UInt8[np.ndarray, "count channels height width"]],
+    caption: str,
+    columns: int,
+    row_labels: tuple[str, ...],
+) -> bytes:
+    return draw_png(Sheet(caption, pictures(), columns, row_labels=row_labels))
+
+
+def _animation(pictures: Callable[[], UInt8[np.ndarray, "count channels height width"]], caption: str) -> bytes:
+    return draw_animation(pictures(), "gif", caption=caption)
 
 
 def _file_name(text: str) -> str:

@@ -15,6 +15,11 @@ from dashboard.state import Visit
 from vae import Encodings, filmstrip_points
 
 RANGES = {"offsets": "The offsets above", "std": "±2σ of all images", "extremes": "Min to max"}
+RANGE_TITLES = {
+    "offsets": "offsets added to its own values",
+    "std": "within two standard deviations of the aggregate posterior",
+    "extremes": "from the lowest to the highest encoded mean",
+}
 RANGE_HELP = (
     "The offsets are added to this image's own mean. ±2σ: two standard deviations of the aggregate posterior about its mean. "
     "Min to max: the lowest and highest encoded mean of all test images."
@@ -77,16 +82,19 @@ def _one(loaded: LoadedRun, visit: Visit, row: int, dimension: int, offsets: Flo
         "there. Click one to open it in Explore."
     )
     captions = [_signed(offset) for offset in offsets]
+    columns = math.ceil(math.sqrt(len(offsets)))
+    subject = loaded.subject(row).title
+    title = f"z[{dimension}] of the posterior mean of {subject}, offsets {captions[0]} to {captions[-1]}"
     chosen = picture_grid(
         pictures,
         key=session_key(loaded, "traversal-grid"),
         label=f"Traversal of dimension {dimension}",
         names=[f"Open offset {caption} of dimension {dimension} in Explore" for caption in captions],
         captions=captions,
-        columns=math.ceil(math.sqrt(len(offsets))),
+        columns=columns,
         size=140,
     )
-    offer_pictures(loaded, f"traversal-{row}-dimension{dimension}", z, captions)
+    offer_pictures(loaded, f"traversal-{row}-dimension{dimension}", z, captions, title=title, columns=columns)
     if chosen is not None:
         open_in_explore(visit, row, z[chosen], "moved")
 
@@ -122,6 +130,8 @@ def _all(loaded: LoadedRun, visit: Visit, row: int, offsets: Float32[np.ndarray,
     which += f" of {len(every)}" if len(dimensions) < len(every) else ""
     st.markdown(f"**{which}**, the strongest KL first, {len(offsets)} values each; the others stay at the image's mean.")
     names = [f"dimension {d} at {_signed(value)}" for d, row_of in zip(dimensions, values, strict=True) for value in row_of]
+    labels = tuple(f"{d} ({encodings.kl_per_dimension[d]:.2f} nats)" for d in dimensions)
+    title = f"traversals of the posterior mean of {loaded.subject(row).title}, {RANGE_TITLES[choice]}"
     chosen = picture_grid(
         pictures,
         key=session_key(loaded, "overview-grid"),
@@ -131,7 +141,7 @@ def _all(loaded: LoadedRun, visit: Visit, row: int, offsets: Float32[np.ndarray,
         row_titles=[f"dim {d}\n{encodings.kl_per_dimension[d]:.2f} nats" for d in dimensions],
         size=64,
     )
-    offer_pictures(loaded, f"traversals-{row}-{choice}", z, names)
+    offer_pictures(loaded, f"traversals-{row}-{choice}", z, names, title=title, columns=len(offsets), row_labels=labels)
     if chosen is not None:
         open_in_explore(visit, row, z[chosen], "moved")
 

@@ -12,8 +12,9 @@ from dashboard.generate.interpolation import interpolation
 from dashboard.generate.samples import samples
 from dashboard.generate.shared import keep
 from dashboard.generate.traversal import traversal
+from dashboard.links import fit_to_run, write_url
 from dashboard.resources import LoadedRun, load_run
-from dashboard.state import Visit, current_visit, fit_to_run, write_url
+from dashboard.state import Visit, current_visit
 
 SECTIONS: dict[str, Callable[[LoadedRun, Visit], None]] = {
     "Samples": samples,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from dashboard.components.latent_map import Select
+from dashboard.generate import shared
 from dashboard.generate.groups import groups_of
 from dashboard.generate.traversal import traversal_values
+from dashboard.resources import load_run
 from dashboard.state import Visit
 from vae import Encodings, Run, generator_for, interpolate_through, load_test_data, open_run, sample_prior
 
@@ -67,14 +71,6 @@ def click_map(app: AppTest, section: str, row: int) -> None:
     app.run()  # there is no browser to call back at once, so the page follows in its next run
     app.run()
     assert not app.exception
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded_once() -> Iterator[None]:
-    """The run is loaded once for all tests here."""
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture
@@ -192,7 +188,7 @@ def test_an_interpolation_goes_through_images_by_row_and_from_the_map(
     np.testing.assert_array_equal(
         made(app, "interpolation").points, interpolate_through(encodings.mean[[9, 4]], 61, "spherical")
     )
-    visit_of(app).selection_rows = tuple(range(10))  # type: ignore[attr-defined]
+    visit_of(app).selection = Select(tuple(range(10)), clicked=tuple(range(10)))
     app.run()
     click(app, "Add the 10 images chosen on Explore")
     assert app.session_state[key(app, "stops")] == [9, 4, 0, 1, 2, 3]
@@ -268,7 +264,7 @@ def test_groups_from_the_map_and_what_is_wrong_with_them(generate: Callable[...,
     labels = load_test_data(open_run(RUN)).labels
     assert labels is not None
     sneakers = tuple(np.flatnonzero(labels == 7)[:20].tolist())
-    visit_of(app).groups = {"some": sneakers, "few": (0, 1), "gone": (123_456,)}  # type: ignore[attr-defined]
+    visit_of(app).groups = {"some": sneakers, "few": (0, 1), "gone": (123_456,)}
     app.run()
     second = app.selectbox(key=key(app, "second-group"))
     assert second.options[-2:] == ["kept: some", "kept: few"]
@@ -324,6 +320,24 @@ def test_arithmetic_and_its_neighbours(generate: Callable[..., AppTest], encodin
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
+def test_sheets_animations_and_archives_are_what_they_say(encodings: Encodings, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Any] = {}
+    for name in ("popover", "download_button"):
+        monkeypatch.setattr(
+            shared.st, name, lambda label, data=None, *rest, **more: offered.update({label: data}) or nullcontext()
+        )
+    loaded, names = load_run(RUN), ["a/b", "c"]
+    shared.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", columns=2)
+    shared.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two")
+    assert Image.open(io.BytesIO(offered["Sheet (PNG)"]())).format == "PNG"
+    assert Image.open(io.BytesIO(offered["Animation (GIF)"]())).n_frames == 2  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(offered["Pictures (ZIP of PNG)"]())) as archive:
+        assert archive.namelist() == ["001 a_b.png", "002 c.png"]
+        picture = np.asarray(Image.open(io.BytesIO(archive.read("001 a_b.png"))))
+    np.testing.assert_array_equal(picture, shared.decoded(loaded, encodings.mean[:2])[0, 0])
+    np.testing.assert_array_equal(np.load(io.BytesIO(offered["Latent points (NPY)"])), encodings.mean[:2])
+
+
 def test_what_was_chosen_outlasts_other_sections_and_pages(generate: Callable[..., AppTest]) -> None:
     app = generate("Traversal")
     app.number_input(key=key(app, "steps")).set_value(5).run()
@@ -337,12 +351,11 @@ def test_what_was_chosen_outlasts_other_sections_and_pages(generate: Callable[..
 
 
 def test_without_a_map_a_direction_still_works(generate: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
-    st.cache_resource.clear()
-    monkeypatch.setattr("dashboard.resources._find_map", lambda run: (None, "There is none: make one."))
+    for module in ("line", "directions"):
+        monkeypatch.setattr(f"dashboard.generate.{module}.find_map", lambda loaded, asked: (None, "Make one."))
     app = generate("Directions")
     assert made(app, "direction-frames").positions is None
-    assert "This run has no map to draw the path on. There is none: make one." in said(app)
-    st.cache_resource.clear()
+    assert "There is no map in two dimensions to draw the path on. Make one." in said(app)
 
 
 def test_every_section_works_on_another_run(generate: Callable[..., AppTest], tiny_run: Run) -> None:
