@@ -7,8 +7,9 @@ import streamlit as st
 from jaxtyping import Float32, Int64
 
 from dashboard.components.picture_grid import picture_grid
+from dashboard.generate.downloads import offer_pictures
 from dashboard.generate.groups import groups_of
-from dashboard.generate.shared import decoded, keep, offer_pictures, open_in_explore, placed, remember, session_key
+from dashboard.generate.shared import decoded, keep, open_in_explore, placed, remember, session_key
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from vae import NEIGHBORS, arithmetic, nearest

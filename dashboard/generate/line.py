@@ -8,7 +8,8 @@ import streamlit as st
 
 from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, latent_map_marks, latent_map_points
 from dashboard.components.scrubber import Frames, read_step, scrubber
-from dashboard.generate.shared import decoded, instance_of, offer_pictures, open_in_explore, session_key
+from dashboard.generate.downloads import offer_pictures
+from dashboard.generate.shared import decoded, instance_of, open_in_explore, session_key
 from dashboard.pictures import original_size
 from dashboard.resources import LoadedRun, Subject, find_map
 from dashboard.state import Visit

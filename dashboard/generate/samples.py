@@ -6,7 +6,8 @@ import numpy as np
 import streamlit as st
 
 from dashboard.components.picture_grid import picture_grid
-from dashboard.generate.shared import decoded, keep, offer_pictures, open_in_explore, placed, remember, session_key
+from dashboard.generate.downloads import offer_pictures
+from dashboard.generate.shared import decoded, keep, open_in_explore, placed, remember, session_key
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from vae import generator_for, sample_prior

@@ -9,7 +9,8 @@ import streamlit as st
 from jaxtyping import Float32, Int64
 
 from dashboard.components.picture_grid import picture_grid
-from dashboard.generate.shared import choose_row, decoded, keep, offer_pictures, open_in_explore, remember, session_key
+from dashboard.generate.downloads import offer_pictures
+from dashboard.generate.shared import choose_row, decoded, keep, open_in_explore, remember, session_key
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from vae import Encodings, filmstrip_points

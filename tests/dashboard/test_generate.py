@@ -16,7 +16,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from dashboard.components.latent_map import Select
-from dashboard.generate import shared
+from dashboard.generate import downloads
 from dashboard.generate.groups import groups_of
 from dashboard.generate.traversal import traversal_values
 from dashboard.resources import load_run
@@ -324,17 +324,17 @@ def test_sheets_animations_and_archives_are_what_they_say(encodings: Encodings, 
     offered: dict[str, Any] = {}
     for name in ("popover", "download_button"):
         monkeypatch.setattr(
-            shared.st, name, lambda label, data=None, *rest, **more: offered.update({label: data}) or nullcontext()
+            downloads.st, name, lambda label, data=None, *rest, **more: offered.update({label: data}) or nullcontext()
         )
     loaded, names = load_run(RUN), ["a/b", "c"]
-    shared.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", columns=2)
-    shared.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two")
+    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", columns=2)
+    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two")
     assert Image.open(io.BytesIO(offered["Sheet (PNG)"]())).format == "PNG"
     assert Image.open(io.BytesIO(offered["Animation (GIF)"]())).n_frames == 2  # type: ignore[attr-defined]
     with zipfile.ZipFile(io.BytesIO(offered["Pictures (ZIP of PNG)"]())) as archive:
         assert archive.namelist() == ["001 a_b.png", "002 c.png"]
         picture = np.asarray(Image.open(io.BytesIO(archive.read("001 a_b.png"))))
-    np.testing.assert_array_equal(picture, shared.decoded(loaded, encodings.mean[:2])[0, 0])
+    np.testing.assert_array_equal(picture, downloads.decoded(loaded, encodings.mean[:2])[0, 0])
     np.testing.assert_array_equal(np.load(io.BytesIO(offered["Latent points (NPY)"])), encodings.mean[:2])
 
 
