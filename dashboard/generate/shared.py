@@ -119,7 +119,7 @@ def choose_row(loaded: LoadedRun, visit: Visit, name: str, label: str, help_text
         st.session_state[key] = int(np.random.default_rng().integers(last + 1))
 
     with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-        st.number_input(f"{label} (row 0 to {last})", 0, last, step=1, key=key, width=235, help=help_text)
+        st.number_input(f"{label} (row 0 to {last})", 0, last, step=1, key=key, width=235 if help_text else 205, help=help_text)
         st.button("Random", on_click=random, key=f"{key}-random", icon=":material/shuffle:")
     return int(st.session_state[key])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, nearest, open_run
@@ -223,6 +224,19 @@ def test_a_frame_opens_in_explore_and_the_page_is_as_it_was_left(generate: Gener
     page.get_by_role("link", name="Generate").click()
     expect(generate.tab("Directions")).to_be_checked()
     expect(where).to_have_text(text)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sections"), [("light", ("Directions", "Traversal")), ("dark", ("Interpolation", "Samples"))]
+)
+def test_axe_finds_nothing_to_mend(generate: Generate, scheme: str, sections: tuple[str, ...]) -> None:
+    generate.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    for section in sections:
+        generate.show(section)
+        results = Axe().run(generate.page, options={"resultTypes": ["violations"]})
+        found = [(one["id"], node["html"][:200]) for one in results.response["violations"] for node in one["nodes"]]
+        assert found == []
+    generate.page.emulate_media(color_scheme="light")
 
 
 def test_a_sample_opens_in_explore(generate: Generate) -> None:
