@@ -15,6 +15,7 @@ from dashboard.generate.line import line_map, line_panel
 from dashboard.generate.shared import (
     choose_row,
     decoded,
+    flat_map,
     keep,
     next_generation,
     placed,
@@ -22,7 +23,7 @@ from dashboard.generate.shared import (
     sentence,
     session_key,
 )
-from dashboard.resources import LoadedRun, ShownMap, find_map
+from dashboard.resources import LoadedRun, ShownMap
 from dashboard.state import Visit
 from vae import (
     Probe,
@@ -79,7 +80,7 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
     except ValueError as error:
         st.warning(sentence(error))
         return
-    shown, _ = find_map(loaded, visit.map)
+    shown, _ = flat_map(loaded, visit)
     asked = (*question, row, shown and shown.points.digest)
     frames = remember(loaded, "direction-frames", asked, lambda: make_direction_frames(loaded, shown, found, row))
     left, right = st.columns(2, gap="medium")

@@ -11,9 +11,9 @@ import streamlit as st
 from dashboard.components.latent_map import MapCommit, Mark, Select
 from dashboard.components.scrubber import Frames, make_frames, plan_frames
 from dashboard.generate.line import line_map, line_panel
-from dashboard.generate.shared import decoded, keep, next_generation, placed, remember, session_key
+from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
 from dashboard.pictures import enlarged
-from dashboard.resources import LoadedRun, ShownMap, Subject, find_map
+from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.state import Visit
 from vae import interpolate_through
 from vae.images import ImageError, prepare, read_picture
@@ -32,7 +32,7 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
     stops = _stops(loaded, visit)
     _choose(loaded, visit, stops)
     left, right = st.columns(2, gap="medium")
-    shown, _ = find_map(loaded, visit.map)
+    shown, _ = flat_map(loaded, visit)
     frames = _frames(loaded, shown, stops) if len(stops) >= 2 else None
 
     def add_from_map(commit: MapCommit) -> None:
@@ -159,7 +159,7 @@ def _encoded(weights_digest: str, digest: str, _loaded: LoadedRun, _data: bytes)
 def _marks(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> tuple[Mark, ...]:
     """Pictures from outside, where they lie on the map."""
     outside = [stop for stop in stops if isinstance(stop, Subject)]
-    if not outside or shown is None or not shown.is_flat:
+    if not outside or shown is None:
         return ()
     positions = shown.place(np.stack([stop.mean for stop in outside]), loaded.encodings)
     return tuple(Mark(float(x), float(y), "your image") for x, y in positions)

@@ -9,9 +9,9 @@ import streamlit as st
 from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, latent_map_marks, latent_map_points
 from dashboard.components.scrubber import Frames, read_step, scrubber
 from dashboard.generate.downloads import offer_pictures
-from dashboard.generate.shared import decoded, instance_of, open_in_explore, session_key
+from dashboard.generate.shared import decoded, flat_map, instance_of, open_in_explore, session_key
 from dashboard.pictures import original_size
-from dashboard.resources import LoadedRun, Subject, find_map
+from dashboard.resources import LoadedRun, Subject
 from dashboard.state import Visit
 
 FAR = 95.0
@@ -38,9 +38,9 @@ def line_map(
     marks: tuple[Mark, ...] = (),
 ) -> None:
     """The map with the path, the images it goes through (``rows``) or the one it starts from (``current``)."""
-    shown, problem = find_map(loaded, visit.map)
-    if shown is None or not shown.is_flat:
-        st.info(f"There is no map in two dimensions to draw the path on. {problem or ''}")
+    shown, problem = flat_map(loaded, visit)
+    if shown is None:
+        st.info(f"There is no map in two dimensions to draw the path on. {problem}")
         return
     points = shown.points
     key = instance_of(loaded, section)

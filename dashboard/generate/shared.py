@@ -13,7 +13,7 @@ import streamlit as st
 from jaxtyping import Float32, UInt8
 
 from dashboard.pictures import to_uint8
-from dashboard.resources import LoadedRun, ShownMap, Subject
+from dashboard.resources import LoadedRun, ShownMap, Subject, find_map
 from dashboard.state import Origin, Visit
 from vae import (
     NEIGHBORS,
@@ -88,8 +88,18 @@ def placed(loaded: LoadedRun, shown: ShownMap | None, z: Float32[np.ndarray, "co
     """Place the points and tell how far off the manifold they are, from one search for their nearest encoded images."""
     used = loaded.encodings.map_dimensions
     rows, distances = nearest(z[:, used], loaded.encodings.mean[:, used], min(NEIGHBORS, len(loaded.encodings)))
-    positions = None if shown is None or not shown.is_flat else place_among(rows, distances, shown.map.coordinates)
+    positions = None if shown is None else place_among(rows, distances, shown.map.coordinates)
     return Placed(positions, off_manifold(distances, _typical(loaded, reference)))
+
+
+def flat_map(loaded: LoadedRun, visit: Visit) -> tuple[ShownMap | None, str]:
+    """The map that is chosen on Explore, or the run's default where that one isn't flat; else None and why."""
+    problem: str | None = None
+    for asked in dict.fromkeys((visit.map, None)):
+        shown, problem = find_map(loaded, asked)
+        if shown is not None and shown.is_flat:
+            return shown, ""
+    return None, problem or "Make one in two dimensions."
 
 
 def _typical(loaded: LoadedRun, reference: Reference) -> Float32[np.ndarray, " samples"]:

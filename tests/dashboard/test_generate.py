@@ -351,8 +351,7 @@ def test_what_was_chosen_outlasts_other_sections_and_pages(generate: Callable[..
 
 
 def test_without_a_map_a_direction_still_works(generate: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("line", "directions"):
-        monkeypatch.setattr(f"dashboard.generate.{module}.find_map", lambda loaded, asked: (None, "Make one."))
+    monkeypatch.setattr("dashboard.generate.shared.find_map", lambda loaded, asked: (None, "Make one."))
     app = generate("Directions")
     assert made(app, "direction-frames").positions is None
     assert "There is no map in two dimensions to draw the path on. Make one." in said(app)
