@@ -120,14 +120,10 @@ def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
         left = [stop for name, stop in zip(names, stops, strict=True) if name in st.session_state[key]]
         stops[:] = left
 
-    st.session_state[key] = names
-    st.multiselect(
-        f"Images along the path, in order (at most {MAX_STOPS}; a click on the map adds one)",
-        names,
-        key=key,
-        on_change=take_out,
-        placeholder="none yet",
-    )
+    label = f"Images along the path, in order, at most {MAX_STOPS}: a click on one takes it out, a click on the map adds one"
+    if stops:
+        st.session_state[key] = names
+        st.pills(label, names, selection_mode="multi", key=key, on_change=take_out)
 
 
 def _upload(loaded: LoadedRun, stops: list[Stop]) -> None:

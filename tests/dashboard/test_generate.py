@@ -193,7 +193,7 @@ def test_an_interpolation_goes_through_images_by_row_and_from_the_map(
     click(app, "Add the 10 images chosen on Explore")
     assert app.session_state[key(app, "stops")] == [9, 4, 0, 1, 2, 3]
     assert "An interpolation takes at most 6 images: 4 more were left out." in said(app)
-    chosen = app.multiselect(key=key(app, "stops-shown"))
+    chosen = app.pills(key=key(app, "stops-shown"))
     chosen.set_value([chosen.value[0], chosen.value[3]]).run()
     assert app.session_state[key(app, "stops")] == [9, 1]
     frames = made(app, "interpolation")
