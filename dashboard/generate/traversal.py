@@ -64,7 +64,7 @@ def _dimension_name(encodings: Encodings, dimension: int) -> str:
 def _choose_offsets(loaded: LoadedRun) -> tuple[int, float, float]:
     """How many, the lowest, the highest."""
     steps, low, high = keep(loaded, "steps", 9), keep(loaded, "low", -1.0), keep(loaded, "high", 1.0)
-    st.number_input("Steps", 2, MAX_STEPS, step=1, key=steps, width=120)
+    st.number_input("Steps", 2, MAX_STEPS, step=1, key=steps, width=130)
     st.number_input("Lowest offset", -10.0, 10.0, step=0.5, key=low, width=125)
     st.number_input("Highest offset", -10.0, 10.0, step=0.5, key=high, width=125)
     return int(st.session_state[steps]), float(st.session_state[low]), float(st.session_state[high])
