@@ -27,6 +27,7 @@ def main() -> None:
     page = st.navigation(
         [
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
+            st.Page("views/generate.py", title="Generate", icon=":material/auto_awesome:"),
             st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
             st.Page("views/dataset.py", title="Dataset", icon=":material/photo_library:"),
         ]

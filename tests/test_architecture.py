@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
             "likelihood",
             "data",
             "device",
+            "directions",
             "encodings",
             "images",
             "projection",
@@ -111,7 +112,8 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("vae", '"streamlit"'), ("dashboard.views.explore", ""), ("dashboard.__main__", "")]
+    ("module", "extra"),
+    [("vae", '"streamlit"'), ("dashboard.views.explore", ""), ("dashboard.views.generate", ""), ("dashboard.__main__", "")],
 )
 def test_importing_does_no_work(module: str, extra: str) -> None:
     subprocess.run([sys.executable, "-c", LAZY.format(module=module, extra=extra)], check=True, cwd=ROOT)

@@ -11,13 +11,33 @@ pictures = decode_images(model, encodings.mean)
 from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
 from vae.device import DeviceError, choose_device, generator_for
+from vae.directions import (
+    Probe,
+    Separation,
+    arithmetic,
+    bootstrap_cosines,
+    fit_probe,
+    mean_difference,
+    percentile_along,
+    project,
+    separation,
+)
 from vae.drawing import Sheet, draw_animation, draw_png, draw_sheet, draw_svg
 from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Stopped, default_map, fit, make_map, resume
 from vae.html_map import map_html
-from vae.latent import anchored_steps, decode_images, filmstrip, filmstrip_points, interpolate, sample_prior, traverse
+from vae.latent import (
+    anchored_steps,
+    decode_images,
+    filmstrip,
+    filmstrip_points,
+    interpolate,
+    interpolate_through,
+    sample_prior,
+    traverse,
+)
 from vae.model import VAE, build_model
 from vae.objective import Elbo, elbo, elbo_monte_carlo
 from vae.onnx_export import OnnxError, decoder_onnx, encoder_onnx
@@ -33,6 +53,7 @@ from vae.projection import (
     place,
     place_among,
     typical_distances,
+    typical_mean_distances,
     walk_back,
 )
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
@@ -68,10 +89,12 @@ __all__ = [
     "OnnxError",
     "Posterior",
     "Preset",
+    "Probe",
     "Report",
     "Run",
     "RunConfig",
     "RunError",
+    "Separation",
     "Sheet",
     "Status",
     "Step",
@@ -79,7 +102,9 @@ __all__ = [
     "TrainConfig",
     "TrainingState",
     "anchored_steps",
+    "arithmetic",
     "arrays_npz",
+    "bootstrap_cosines",
     "build_model",
     "choose_device",
     "decode_images",
@@ -100,6 +125,7 @@ __all__ = [
     "filmstrip_points",
     "fit",
     "fit_pca",
+    "fit_probe",
     "fit_tsne",
     "fit_umap",
     "gaussian_kl",
@@ -107,6 +133,7 @@ __all__ = [
     "grid_sheet",
     "import_dataset",
     "interpolate",
+    "interpolate_through",
     "interpolation_animation",
     "interpolation_sheet",
     "list_datasets",
@@ -116,22 +143,27 @@ __all__ = [
     "make_dataset",
     "make_map",
     "map_html",
+    "mean_difference",
     "nearest",
     "new_state",
     "off_manifold",
     "open_run",
+    "percentile_along",
     "pixel_entropy",
     "place",
     "place_among",
     "prior_sheet",
+    "project",
     "restore_state",
     "resume",
     "sample_prior",
+    "separation",
     "table_bytes",
     "train",
     "traversal_animation",
     "traversal_sheet",
     "traverse",
     "typical_distances",
+    "typical_mean_distances",
     "walk_back",
 ]

@@ -5,6 +5,7 @@ Pure functions: nothing here changes its arguments, keeps state or draws from a 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -64,6 +65,23 @@ def interpolate(
     points: Tensor = direction * ((1 - t) * lengths[0] + t * lengths[1])
     points[0], points[-1] = start, end
     return points
+
+
+def interpolate_through(
+    stops: Float32[np.ndarray, "stops latent"], steps: int, path: Path = "linear"
+) -> Float32[np.ndarray, "points latent"]:
+    """A path from stop to stop: `interpolate` with ``steps`` points on each leg, a stop between two legs counted once.
+
+    Point ``(steps - 1) * i`` is stop ``i``, to the bit.
+
+    Raises:
+        ValueError: fewer than two stops, one that isn't finite, or fewer than two steps.
+    """
+    if len(stops) < 2 or not np.isfinite(stops).all():
+        raise ValueError(f"an interpolation needs at least two stops, all finite, got {len(stops)}")
+    ends = torch.tensor(stops)
+    legs = [interpolate(start, end, steps, path)[:-1] for start, end in itertools.pairwise(ends)]
+    return np.asarray(torch.cat([*legs, ends[-1:]]))
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

@@ -232,12 +232,29 @@ def typical_distances(
     return np.sort(distances.mean(axis=1))
 
 
+def typical_mean_distances(
+    mean: Float32[np.ndarray, "n latent"], generator: torch.Generator, samples: int = 1000
+) -> Float32[np.ndarray, " samples"]:
+    """How far encoded images lie from each other: the mean distance from posterior means, drawn without replacement, to the
+    nearest `NEIGHBORS` others, rising; at most one for each image. The reference for `off_manifold` of points that carry no
+    noise, such as those between two means: against `typical_distances` they would all seem near.
+
+    Raises:
+        ValueError: fewer than two images.
+    """
+    if len(mean) < 2:
+        raise ValueError(f"distances between images need at least two of them, got {len(mean)}")
+    rows = torch.randperm(len(mean), generator=generator)[:samples].numpy()
+    _, distances = nearest(mean[rows], mean, min(NEIGHBORS + 1, len(mean)))
+    return np.sort(distances[:, 1:].mean(axis=1))
+
+
 def off_manifold(
     distances: Float32[np.ndarray, "m count"], typical: Float32[np.ndarray, " samples"]
 ) -> Float32[np.ndarray, " m"]:
-    """How far each point lies from the encoded images, as a percentile (0 to 100) of `typical_distances`: 50 is as far
-    as the middle one of the model's own samples, 100 is farther than all. ``distances`` are those to the point's nearest
-    `NEIGHBORS` posterior means; a tie counts half."""
+    """How far each point lies from the encoded images, as a percentile (0 to 100) of `typical_distances` (or of
+    `typical_mean_distances`): 50 is as far as the middle one of the model's own samples, 100 is farther than all.
+    ``distances`` are those to the point's nearest `NEIGHBORS` posterior means; a tie counts half."""
     own = distances.mean(axis=1)
     below, upto = np.searchsorted(typical, own, "left"), np.searchsorted(typical, own, "right")
     return np.asarray((below + upto) * (50.0 / len(typical)), dtype=np.float32)

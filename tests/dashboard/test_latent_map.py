@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ from dashboard.components.latent_map import (
     Clear,
     Colouring,
     Empty,
+    MapPath,
     MapPoints,
     Select,
     View,
@@ -239,6 +241,25 @@ def test_points_and_colourings_are_checked() -> None:
             MapPoints("digest", PLACES, images, labels, names)
     with pytest.raises(ValueError, match="ELBO: expected a finite number"):
         Colouring("ELBO", "nats", np.array([1, np.inf], dtype=np.float32))
+
+
+def test_a_piece_of_a_path_is_far_if_one_of_its_ends_is() -> None:
+    path = MapPath(((0.0, 0.0), (1.0, 0.0), (2.0, 0.5), (3.0, 1.0)), (False, False, True, False))
+    assert path.parts == {"places": [[0.0, 0.0], [1.0, 0.0], [2.0, 0.5], [3.0, 1.0]], "far": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("places", "far", "sentence"),
+    [
+        (((0.0, 0.0),), (False,), "a path has 2 to 1000 places and a flag for each, got 1, 1"),
+        (((0.0, 0.0),) * 1001, (False,) * 1001, "got 1001, 1001"),
+        (((0.0, 0.0), (1.0, 1.0)), (False,), "got 2, 1"),
+        (((0.0, 0.0), (math.nan, 1.0)), (False, True), "must be finite"),
+    ],
+)
+def test_a_path_is_checked(places: tuple[tuple[float, float], ...], far: tuple[bool, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        MapPath(places, far)
 
 
 def test_a_few_extreme_values_do_not_take_the_colour_scale() -> None:

@@ -42,6 +42,22 @@ ZOOMED = """width => {
     const [left, right] = document.querySelector("[data-view]").dataset.view.split(",").map(Number);
     return right - left < width;
 }"""
+COLOURS = """([[x0, y0], [x1, y1]]) => {
+    const canvas = [...document.querySelectorAll(".latent-map-stage > canvas")][0];
+    const pen = canvas.getContext("2d"), ratio = canvas.width / canvas.clientWidth, found = [];
+    for (let step = 0; step <= 60; step++) {
+        const at = [x0 + (step / 60) * (x1 - x0), y0 + (step / 60) * (y1 - y0)];
+        const [red, green, blue, alpha] = pen.getImageData(at[0] * ratio, at[1] * ratio, 1, 1).data;
+        found.push(alpha > 250 ? [red, green, blue].join() : "none");
+    }
+    return found;
+}"""
+THEME = """(name) => {
+    const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d");
+    pen.fillStyle = getComputedStyle(document.querySelector(".latent-map")).getPropertyValue(name);
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data.slice(0, 3)].join();
+}"""
 PREVIEW = """async ([run, places]) => {
     const instance = document.querySelector("[data-instance]").dataset.instance;
     for (const [generation, x, y] of places) {
@@ -372,6 +388,37 @@ def test_the_cursor_follows_previews(latent_map: MapPage) -> None:
     page.evaluate(PREVIEW, [run, [[3, None, None]]])
     expect(cursor).to_be_hidden()
     assert len(latent_map.sent) == before
+
+
+def test_a_path_is_drawn_over_the_figure_and_dashed_where_it_is_far(latent_map: MapPage) -> None:
+    page = latent_map.page
+    received = latent_map.count_received()
+    figure = page.evaluate(f"{CONTEXTS}.length")
+    page.get_by_text("Draw a path").click()
+    expect(latent_map.root).to_have_attribute("data-path", "4 places, 1 pieces far")
+    caption = "path (dashed: far from all images): approximate placement"
+    expect(page.get_by_text(caption)).to_be_visible()
+    latent_map.settle()
+    assert sum(received) < ON_A_CLICK
+    assert page.evaluate(f"{CONTEXTS}.length") == figure
+
+    def along(start: tuple[float, float], end: tuple[float, float]) -> list[str]:
+        """The colours of what lies above the points, between two places."""
+        box = latent_map.plot.bounding_box()
+        assert box
+        ends = [(x - box["x"] - 1, y - box["y"] - 1) for x, y in (latent_map.spot(*start), latent_map.spot(*end))]
+        found: list[str] = page.evaluate(COLOURS, ends)
+        return found
+
+    primary, warning = (page.evaluate(THEME, name) for name in ("--st-primary-color", "--st-orange-color"))
+    assert primary != warning
+    assert set(along((3.0, 3.0), (4.5, 3.0))) == {primary}
+    dashed = along((5.5, 6.0), (7.5, 6.0))
+    assert 0.3 < np.mean([colour == warning for colour in dashed]) < 0.8, set(dashed)
+    assert primary not in dashed
+    page.get_by_text("Draw a path").click()
+    expect(page.get_by_text(caption)).to_be_hidden()
+    assert latent_map.root.get_attribute("data-path") is None
 
 
 def test_keys_step_through_images_and_leave_text_fields_alone(latent_map: MapPage) -> None:

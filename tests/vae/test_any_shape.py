@@ -61,12 +61,15 @@ def test_from_files_to_a_run_a_map_and_pictures(photos: None, capsys: pytest.Cap
 def test_the_dashboard_shows_it(photos: None) -> None:
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not app.exception
-    assert any("12 of 12 test images" in element.value for element in app.markdown)
-    assert any("test image 0" in element.value for element in app.markdown)
-    next(toggle for toggle in app.toggle if "inactive" in toggle.label).set_value(True).run()
-    app.slider[0].set_value(1.0).run()
+    visit = app.session_state["visit"]
+    assert visit.colouring == "elbo"  # no labels
+    assert any("of the posterior means of all 12 test images" in element.value for element in app.caption)
+    assert visit.strips.frames.shape[2:] == (3, 32, 32)
+    commit = {"generation": visit.generation, "sequence": 1, "action": "drag", "changes": [[0, 1.0]], "unfolded": []}
+    app.session_state[f"sliders-{visit.instance}"] = {"commit": commit}
+    app.run()
     assert not app.exception
-    assert any("a point you moved to" in element.value for element in app.markdown)
+    assert any("a point you moved to" in element.value for element in app.caption)
 
 
 def test_an_upload_is_read_in_colour(photos: None) -> None:

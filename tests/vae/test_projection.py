@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae import fit_pca, fit_tsne, fit_umap, nearest, place
+from vae import fit_pca, fit_tsne, fit_umap, generator_for, nearest, place, typical_mean_distances
 from vae.projection import nearest_by
 
 
@@ -181,3 +181,15 @@ def test_a_nearer_point_weighs_more() -> None:
 def test_one_known_point_is_the_place_of_all() -> None:
     positions = place(cloud(3), cloud(1), np.array([[2.0, -1.0]], np.float32))
     np.testing.assert_allclose(positions, [[2.0, -1.0]] * 3)
+
+
+def test_distances_among_images_are_those_of_brute_force_without_the_image_itself() -> None:
+    points = cloud(50)
+    every = np.sort(np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=2), axis=1)
+    expected = np.sort(every[:, 1:9].mean(axis=1))
+    np.testing.assert_allclose(typical_mean_distances(points, generator_for(0, "view")), expected, rtol=1e-5)
+    some = typical_mean_distances(points, generator_for(0, "view"), samples=20)
+    assert len(some) == 20
+    assert np.isin(some.round(4), expected.astype(np.float32).round(4)).all()
+    with pytest.raises(ValueError, match="distances between images need at least two of them, got 1"):
+        typical_mean_distances(points[:1], generator_for(0, "view"))

@@ -34,7 +34,7 @@ from dashboard.components.latent_map.commits import (
 )
 from dashboard.components.latent_map.frames import frame
 from dashboard.components.latent_map.plotly_js import ensure_plotly_js
-from dashboard.components.latent_map.points import NO_COLOURING, Colouring, MapPoints, Mark
+from dashboard.components.latent_map.points import NO_COLOURING, Colouring, MapPath, MapPoints, Mark
 from dashboard.components.latent_map.sprites import make_sprites
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Colouring",
     "Empty",
     "MapCommit",
+    "MapPath",
     "MapPoints",
     "Mark",
     "Polygon",
@@ -109,6 +110,7 @@ def latent_map(
     current: int | None = None,
     cursor: tuple[float, float] | None = None,
     marks: Sequence[Mark] = (),
+    path: MapPath | None = None,
     view: View | None = None,
     height: int = 520,
     on_commit: OnCommit | None = None,
@@ -117,7 +119,15 @@ def latent_map(
     """`latent_map_points` and `latent_map_marks` in one place."""
     latent_map_points(points, key=key, colouring=colouring, height=height, static_folder=static_folder)
     return latent_map_marks(
-        points, key=key, selection=selection, current=current, cursor=cursor, marks=marks, view=view, on_commit=on_commit
+        points,
+        key=key,
+        selection=selection,
+        current=current,
+        cursor=cursor,
+        marks=marks,
+        path=path,
+        view=view,
+        on_commit=on_commit,
     )
 
 
@@ -158,6 +168,7 @@ def latent_map_marks(
     current: int | None = None,
     cursor: tuple[float, float] | None = None,
     marks: Sequence[Mark] = (),
+    path: MapPath | None = None,
     view: View | None = None,
     on_commit: OnCommit | None = None,
 ) -> MapCommit | None:
@@ -168,6 +179,7 @@ def latent_map_marks(
         current: the row of the image that is looked at.
         cursor: the approximate placement of the current latent point.
         marks: approximate placements of things from outside the map.
+        path: a line across the map, dashed in the warning colour where it is far from all images.
         view: what to show when the map opens; from then on the person's zoom holds, whatever the page does.
         on_commit: called once for each commit, before the page's or fragment's run that it causes. Only with it are views
             told; they rerun nothing but a fragment of their own.
@@ -201,6 +213,7 @@ def latent_map_marks(
         "current": current,
         "cursor": cursor,
         "marks": [[mark.x, mark.y, mark.label] for mark in marks],
+        "path": None if path is None else path.parts,
         "view": None if view is None else view.ranges,
         "tellsViews": on_commit is not None,
         "received": st.session_state.get(f"{handled}-{name}"),

@@ -105,7 +105,9 @@ class LatentMap {
       if (!this.isMarked) this.camera.open(head.view);
       this.isMarked = true;
     }
-    Object.assign(this, { marks: head.marks, tellsViews: head.tellsViews });
+    Object.assign(this, { marks: head.marks, path: head.path, tellsViews: head.tellsViews });
+    if (this.path) this.root.dataset.path = `${this.path.places.length} places, ${this.path.far.length} pieces far`;
+    else delete this.root.dataset.path;
     const cursor = JSON.stringify(head.cursor);
     if (cursor !== this.cursorTold) this.moveCursor(head.cursor, false);
     this.cursorTold = cursor;
@@ -323,6 +325,7 @@ class LatentMap {
 
   refreshCaption() {
     const parts = this.marks.map(([, , label]) => `◇ ${label}`);
+    if (this.path) parts.unshift(this.path.far.length ? "path (dashed: far from all images)" : "path");
     if (this.layers.position) parts.unshift("✛ current latent point");
     this.panel.setCaption(parts);
   }

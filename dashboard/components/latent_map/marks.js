@@ -1,5 +1,5 @@
-// What lies above the points and moves: the selection, the image looked at, marks from outside, class names, the cursor
-// with its trail. Redrawing it never touches the figure below.
+// What lies above the points and moves: the selection, the image looked at, marks from outside, a path, class names, the
+// cursor with its trail. Redrawing it never touches the figure below.
 
 const TRAIL_MS = 2500;
 const TRAIL_MOST = 400;
@@ -56,6 +56,7 @@ class Marks {
     const pen = this.pen(this.canvas);
     if (choice.rows.length > 1) this.drawChosen(pen, map);
     for (const polygon of [choice.selection.polygon, map.draft]) if (polygon) this.outline(pen, polygon, theme);
+    if (map.path) this.drawPath(pen, map.path, theme);
     if (choice.current !== null) {
       const [x, y] = this.at(...map.placeOf(choice.current));
       this.ring(pen, x, y, 9, theme);
@@ -102,6 +103,35 @@ class Marks {
     pen.lineWidth = 1.5;
     pen.strokeStyle = theme.primary;
     pen.stroke();
+    pen.setLineDash([]);
+  }
+
+  /** A line through places: whole where images are near, dashed in the warning colour where none is. */
+  drawPath(pen, { places, far }, theme) {
+    const spots = places.map((place) => this.at(...place));
+    const isFar = new Set(far);
+    const line = (dashed) => {
+      const path = new Path2D();
+      for (let piece = 0; piece + 1 < spots.length; piece++) {
+        if (isFar.has(piece) !== dashed) continue;
+        // NOTE: pieces that follow each other are one line, or the dashes would begin anew at each.
+        if (!piece || isFar.has(piece - 1) !== dashed) path.moveTo(...spots[piece]);
+        path.lineTo(...spots[piece + 1]);
+      }
+      return path;
+    };
+    const [near, dashed] = [line(false), line(true)];
+    pen.lineJoin = pen.lineCap = "round";
+    pen.strokeStyle = theme.background;
+    pen.lineWidth = 6;
+    for (const path of [near, dashed]) pen.stroke(path);
+    pen.lineWidth = 2.5;
+    pen.strokeStyle = theme.primary;
+    pen.stroke(near);
+    pen.lineCap = "butt";
+    pen.setLineDash([6, 4]);
+    pen.strokeStyle = theme.warning;
+    pen.stroke(dashed);
     pen.setLineDash([]);
   }
 

@@ -127,3 +127,36 @@ class Mark:
     x: float
     y: float
     label: str
+
+
+MAX_PATH = 1000
+"""Places that a path may have: it travels again with every click."""
+
+
+@dataclass(frozen=True)
+class MapPath:
+    """A line across the map through approximate placements, with what of it lies far from all images.
+
+    ``far`` has a flag for each place; a piece of the line is far if one of its ends is.
+
+    Raises:
+        ValueError: fewer than two places or more than `MAX_PATH`, one that isn't finite, or flags of another number.
+    """
+
+    places: tuple[tuple[float, float], ...]
+    far: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.places) <= MAX_PATH or len(self.far) != len(self.places):
+            raise ValueError(f"a path has 2 to {MAX_PATH} places and a flag for each, got {len(self.places)}, {len(self.far)}")
+        if not np.isfinite(self.places).all():
+            raise ValueError("the places of a path must be finite")
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What the browser draws it from: places, and the numbers of the pieces that are far."""
+        pieces = range(len(self.places) - 1)
+        return {
+            "places": [list(place) for place in self.places],
+            "far": [piece for piece in pieces if self.far[piece] or self.far[piece + 1]],
+        }

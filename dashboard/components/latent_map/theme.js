@@ -17,6 +17,7 @@ function themeOf(element) {
     dark: lightness(background) < 0.5,
     text: value("--st-text-color", "#1d2233"),
     primary: value("--st-primary-color", "#3454d1"),
+    warning: value("--st-orange-color", "#d9730d"),
     font: value("--st-font", "sans-serif"),
   };
 }

@@ -46,7 +46,7 @@ __all__ = [
 
 _HERE = Path(__file__).parent
 # NOTE: one script in the end, so these files share their names and import nothing; the last one has the entry.
-_SCRIPTS = ("wire.js", "paint.js", "commits.js", "slider.js", "view.js", "latent_sliders.js")
+_SCRIPTS = ("dom.js", "wire.js", "paint.js", "commits.js", "slider.js", "view.js", "latent_sliders.js")
 
 _component = st.components.v2.component(
     "latent_sliders",

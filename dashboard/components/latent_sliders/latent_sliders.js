@@ -240,18 +240,9 @@ class LatentSliders {
     this.show();
   }
 
-  preview([x, y], { instance, run, generation } = this.strips) {
-    const detail = { instance, run, generation, x, y };
-    const kept = ((window.__latent ??= {})[instance] ??= {});
-    kept["latent:preview"] = detail;
-    document.dispatchEvent(new CustomEvent("latent:preview", { detail }));
+  preview(position, strips = this.strips) {
+    announcePreview(strips, position);
   }
-}
-
-// The page around fades what waits for the server. These sliders go on meanwhile, so they stay as they are.
-function stayClear(parent) {
-  const outer = parent.getRootNode().host ?? parent;
-  outer.closest("[data-testid=stElementContainer]")?.style.setProperty("opacity", "1", "important");
 }
 
 function isTyping(event) {

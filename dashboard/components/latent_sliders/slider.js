@@ -1,15 +1,5 @@
 // One latent dimension: a range input over its filmstrip, with marks, and its KL as a bar.
 
-const THUMB = 10; // the width of the input's thumb in pixels, as in the style sheet
-const LEAP = 6; // steps of a page key
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
 function formatValue(value) {
   const text = value.toFixed(2);
   return text.startsWith("-") ? `−${text.slice(1)}` : text; // the input's own sign is as wide as a digit

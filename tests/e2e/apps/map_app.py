@@ -13,6 +13,7 @@ from dashboard.components.latent_map import (
     Colouring,
     Empty,
     MapCommit,
+    MapPath,
     MapPoints,
     Mark,
     Select,
@@ -27,6 +28,7 @@ from dashboard.components.latent_map import (
 )
 from vae import MapConfig, load_test_data, open_run
 
+PATH = MapPath(((2.0, 3.0), (5.0, 3.0), (5.0, 6.0), (8.0, 6.0)), (False, False, False, True))
 COLOURINGS = ("class", "ELBO", "KL", "dimension 0")
 
 
@@ -126,7 +128,7 @@ def start(points: MapPoints) -> None:
 
 
 @st.fragment
-def inspector(points: MapPoints, marks: tuple[Mark, ...]) -> None:
+def inspector(points: MapPoints, marks: tuple[Mark, ...], path: MapPath | None) -> None:
     """What the server knows of the map."""
     state = st.session_state
     state.fragment_runs = state.get("fragment_runs", 0) + 1
@@ -137,6 +139,7 @@ def inspector(points: MapPoints, marks: tuple[Mark, ...]) -> None:
         current=state.current,
         cursor=state.cursor,
         marks=marks,
+        path=path,
         view=state.view,
         on_commit=lambda commit: receive(points, commit),
     )
@@ -166,10 +169,13 @@ def page() -> None:
         with st.container(horizontal=True):
             st.button("Run again")
             st.button("Start over", on_click=start_over)
+        across = PATH if st.checkbox("Draw a path", key=key("path")) else None
         st.session_state.runs = st.session_state.get("runs", 0) + 1
         st.text(f"visit: {st.session_state.get('life', 0)}, runs: {st.session_state.runs}")
         st.text_input("Words", key=key("words"))
-        inspector(points, (Mark(*points.coordinates[:60].mean(axis=0).tolist(), "your <i>image</i>"),) if outside else ())
+        inspector(
+            points, (Mark(*points.coordinates[:60].mean(axis=0).tolist(), "your <i>image</i>"),) if outside else (), across
+        )
 
 
 page()

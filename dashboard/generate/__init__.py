@@ -1,0 +1,1 @@
+"""The sections of the page Generate, a file each, and what they share."""

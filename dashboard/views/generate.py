@@ -1,0 +1,45 @@
+"""Generate: samples, traversals, interpolations, directions and arithmetic in latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dashboard.generate.arithmetic import latent_arithmetic
+from dashboard.generate.directions import directions
+from dashboard.generate.interpolation import interpolation
+from dashboard.generate.samples import samples
+from dashboard.generate.shared import keep
+from dashboard.generate.traversal import traversal
+from dashboard.links import fit_to_run, write_url
+from dashboard.resources import LoadedRun, load_run
+from dashboard.state import Visit, current_visit
+
+SECTIONS: dict[str, Callable[[LoadedRun, Visit], None]] = {
+    "Samples": samples,
+    "Traversal": traversal,
+    "Interpolation": interpolation,
+    "Directions": directions,
+    "Arithmetic": latent_arithmetic,
+}
+
+
+def page() -> None:
+    """Draw the page: the section that is chosen and no other."""
+    visit = current_visit()
+    if visit is None:
+        return
+    loaded = load_run(visit.run)
+    fit_to_run(visit, loaded)
+    write_url(visit, loaded)
+    while visit.notes:
+        st.info(visit.notes.pop(0))
+    names = list(SECTIONS)
+    key = keep(loaded, "section", names[0], names)
+    st.segmented_control("Generate", names, required=True, key=key)
+    SECTIONS[st.session_state[key]](loaded, visit)
+
+
+if __name__ == "__main__":
+    page()
