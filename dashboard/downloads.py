@@ -1,13 +1,29 @@
-"""The Download button beside an image: its pictures, its latent point and its numbers."""
+"""What a page gives away: of an image its pictures, its latent point and its numbers; of a run its tables, map and networks."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float32, UInt8
 
 from dashboard.pictures import numbers_json, original_size, point_csv, point_npy, zip_of
-from dashboard.resources import Subject
+from dashboard.resources import LoadedRun, ShownMap, Subject
+from vae import (
+    OnnxError,
+    arrays_npz,
+    decoder_onnx,
+    encoder_onnx,
+    encodings_table,
+    map_html,
+    table_bytes,
+)
+from vae.onnx_export import require_onnx
+from vae.tables import TableFormat
+
+BINARY = "application/octet-stream"
 
 
 def offer_downloads(
@@ -32,3 +48,40 @@ def offer_downloads(
         st.download_button("latent point (NPY)", point_npy(z), f"{name}-z.npy", on_click="ignore")
         numbers = numbers_json(subject.reconstruction, subject.kl)
         st.download_button("ELBO terms (JSON)", numbers, f"{name}-elbo.json", "application/json", on_click="ignore")
+
+
+def offer_run(loaded: LoadedRun, shown: ShownMap) -> None:
+    """Draw the button for a whole run: each file is made when it is asked for."""
+    run, digest, found = loaded.run, loaded.weights_digest, shown.map
+
+    def table(kind: TableFormat) -> bytes:
+        return table_bytes(encodings_table(loaded.encodings, loaded.data, found), kind)
+
+    def network(make: Callable[..., bytes]) -> bytes:
+        with loaded.lock:
+            return make(loaded.model, run.name, digest)
+
+    files: dict[str, tuple[str, Callable[[], bytes], str]] = {
+        "Table of all test images (CSV)": (f"{run.name}.csv", lambda: table("csv"), "text/csv"),
+        "Table of all test images (Parquet)": (f"{run.name}.parquet", lambda: table("parquet"), BINARY),
+        "Means and kept maps (NPZ)": (f"{run.name}.npz", lambda: _arrays(loaded), BINARY),
+    }
+    if shown.is_flat:
+        page = partial(map_html, run.name, loaded.encodings, loaded.data, found, digest)
+        files["Map that opens by itself (HTML)"] = (f"{run.name}-map.html", page, "text/html")
+    with st.popover("Export", icon=":material/download:", help="This run as tables, a page, and networks."):
+        st.caption("Tables hold row, class, ELBO terms (nats, one sample of z), posterior means and log-variances, map places.")
+        try:
+            require_onnx()
+            for part, make in (("encoder", encoder_onnx), ("decoder", decoder_onnx)):
+                name = f"{run.name}-{part}.onnx"
+                files[f"The {part} as a network (ONNX)"] = (name, partial(network, make), BINARY)
+        except OnnxError as error:
+            st.caption(f"{error}")
+        for title, (name, content, kind) in files.items():
+            st.download_button(title, content, name, kind, on_click="ignore", width="stretch")
+
+
+def _arrays(loaded: LoadedRun) -> bytes:
+    maps = [loaded.run.load_map(config) for config in loaded.run.list_maps()]
+    return arrays_npz(loaded.encodings, loaded.data, maps, loaded.run.name, loaded.weights_digest)

@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard.pictures import enlarged, to_uint8
 from dashboard.resources import LoadedRun, ShownMap
 from dashboard.state import Visit
+from vae import encodings_table, table_bytes
 
 MAX_GROUPS = 12
 MAX_NAME = 40
@@ -110,19 +111,10 @@ def _kept_groups(visit: Visit) -> None:
 
 
 def table_csv(loaded: LoadedRun, shown: ShownMap, rows: Sequence[int]) -> bytes:
-    """A table of test images: row, class where there are classes, map coordinates, ELBO terms in nats (one sample of z)."""
-    encodings, chosen = loaded.encodings, list(rows)
-    columns: dict[str, object] = {"row": chosen}
-    if loaded.data.labels is not None:
-        columns["class"] = [loaded.data.class_name(row) for row in chosen]
-    coordinates = shown.map.coordinates[chosen]
-    columns |= {f"map_{axis}": coordinates[:, number] for number, axis in zip(range(coordinates.shape[1]), "xyz", strict=False)}
-    columns |= {
-        "elbo_nats": encodings.elbo[chosen],
-        "reconstruction_nats": encodings.reconstruction[chosen],
-        "kl_nats": encodings.kl[chosen],
-    }
-    return pd.DataFrame(columns).to_csv(index=False).encode()
+    """A table of test images: row, class where there are classes, ELBO terms in nats (one sample of z), map coordinates."""
+    table = encodings_table(loaded.encodings, loaded.data, shown.map)
+    posterior = [name for name in table.columns if name.startswith(("mean_", "logvar_"))]
+    return table_bytes(table.drop(columns=posterior).iloc[list(rows)], "csv")
 
 
 def means_npz(loaded: LoadedRun, rows: Sequence[int]) -> bytes:

@@ -30,20 +30,21 @@ from dashboard.components.latent_sliders import (
     read_commit,
     slider_ranges,
 )
-from dashboard.components.thumbnails import thumbnails
-from dashboard.downloads import offer_downloads
+from dashboard.components.picture_grid import picture_grid
+from dashboard.downloads import offer_downloads, offer_run
 from dashboard.links import fit_to_run, write_url
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
 from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
 from dashboard.search import search_images
-from dashboard.selection import selection_panel, table_csv
+from dashboard.selection import selection_panel
 from dashboard.state import Visit, current_visit
 from vae import generator_for, sample_prior
 
 MAP_HEIGHT = 478
 NEIGHBOURS = 8
 FOUND = 16
+PER_ROW = 8
 ORIGINS = {
     "mean": "the posterior mean of {title}",
     "posterior": "a sample of the posterior of {title}",
@@ -84,15 +85,7 @@ def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
             _colour_by(loaded, visit)
         with st.popover("Maps", icon=":material/map:", help="Other maps of this run, and new ones: UMAP, t-SNE, PCA."):
             projection_panel(loaded.run, shown.map.config, visit.open_map)
-        st.download_button(
-            "Map (CSV)",
-            data=lambda: table_csv(loaded, shown, range(len(loaded.data))),
-            file_name=f"{visit.run}-map.csv",
-            mime="text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-            help="Row, class, map coordinates and ELBO terms (nats, one sample of z) of every test image.",
-        )
+        offer_run(loaded, shown)
     about = (
         f"{map_words(shown.map.config)}, of the posterior means of all {len(loaded.data):,} test images in the "
         f"{len(loaded.encodings.map_dimensions)} active dimensions."
@@ -234,7 +227,7 @@ def _search(loaded: LoadedRun, visit: Visit) -> None:
         return
     rows, sentence = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
     if len(rows) > 1:
-        _choices(loaded, visit, rows, "search-results")
+        _choices(loaded, visit, rows, "search-results", "Images found")
     if len(rows) != 1:
         st.caption(sentence)
 
@@ -247,19 +240,21 @@ def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
             f"Nearest to {subject.title}:",
             help="The test images whose posterior means lie nearest to this image's, in the active dimensions, nearest first.",
         )
-        _choices(loaded, visit, rows, "neighbours")
+        _choices(loaded, visit, rows, "neighbours", "Nearest images")
 
 
-def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str) -> None:
+def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str, label: str) -> None:
     """Pictures of test images to go to."""
     names = [loaded.subject(row).title for row in rows]
-    thumbnails(
+    picture_grid(
         loaded.data.images[rows],
-        [str(row) for row in rows],
         key=f"{key}-{visit.instance}",
+        label=label,
         names=[name[0].upper() + name[1:] for name in names],
-        on_pick=lambda index: _look_at(visit, rows[index]),
-        size=42,
+        captions=[str(row) for row in rows],
+        columns=PER_ROW,
+        size=64,
+        on_choice=lambda index: _look_at(visit, rows[index]),
     )
 
 

@@ -81,6 +81,7 @@ def _outside_image(loaded: LoadedRun, source: str) -> Prepared | None:
         file = st.file_uploader(
             "A PNG, JPEG, WebP, BMP or GIF picture, at most 20 MB and 50 megapixels",
             key="uploaded",
+            max_upload_size=20,
             help="It is read in memory, never written to disk, and not part of the page's link.",
         )
     else:

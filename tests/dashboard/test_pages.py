@@ -298,7 +298,7 @@ def test_what_a_selection_gives_away(open_app: OpenApp) -> None:
     table = pd.read_csv(io.BytesIO(table_csv(loaded, shown, [3, 5])))
     assert table["row"].tolist() == [3, 5]
     assert table["class"].tolist() == ["Trouser", "Trouser"]
-    np.testing.assert_allclose(table[["map_x", "map_y"]], shown.map.coordinates[[3, 5]], rtol=1e-5)
+    np.testing.assert_allclose(table[["umap_x", "umap_y"]], shown.map.coordinates[[3, 5]], rtol=1e-5)
     np.testing.assert_allclose(table["elbo_nats"], table["reconstruction_nats"] - table["kl_nats"], rtol=1e-5)
     with np.load(io.BytesIO(means_npz(loaded, [3, 5])), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["mean"], loaded.encodings.mean[[3, 5]])
@@ -349,7 +349,7 @@ def test_search_by_row_class_and_difficulty(open_app: OpenApp) -> None:
     shirts = np.flatnonzero(labels == 6)
     hardest = int(shirts[encodings.elbo[shirts].argmin()])
     assert "16 of 1,000 of Shirt, by −ELBO, the highest first." in said(app)
-    app.session_state[f"search-results-{visit_of(app).instance}"] = {"picked": 0}
+    app.session_state[f"search-results-{visit_of(app).instance}"] = {"choice": 0}
     app.run()
     app.text_input(key="search").set_value("unicorn").run()
     assert "Nothing is called “unicorn”: the classes are T-shirt/top, Trouser" in said(app)

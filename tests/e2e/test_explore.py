@@ -250,3 +250,16 @@ def test_map_and_sliders_are_in_view_together(explore: Explore, page: Page) -> N
         assert box is not None
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800
+
+
+def test_a_run_is_taken_away_as_table_and_as_a_page(explore: Explore, page: Page) -> None:
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Table of all test images (Parquet)").click()
+    table = pd.read_parquet(download.value.path())
+    encodings = open_run(RUN).load_encodings()
+    np.testing.assert_array_equal(table["elbo_nats"], encodings.elbo)
+    np.testing.assert_array_equal(table[["umap_x", "umap_y"]].to_numpy(), COORDINATES)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Map that opens by itself (HTML)").click()
+    assert Path(download.value.path()).read_text("utf-8").lstrip().lower().startswith("<!doctype html>")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ def picture_grid(
     columns: int,
     row_titles: Sequence[str] = (),
     size: int = 112,
+    on_choice: Callable[[int], None] | None = None,
 ) -> int | None:
     """Show the pictures, row by row.
 
@@ -48,6 +49,7 @@ def picture_grid(
         columns: how many stand in a row.
         row_titles: a few words before each row, or none at all.
         size: how wide a picture is at most, in pixels.
+        on_choice: called with the picture that was clicked, before the page's or fragment's run that the click causes.
 
     Returns:
         The picture that was clicked, once; else None.
@@ -71,9 +73,18 @@ def picture_grid(
         "image": list(images.shape[1:]),
         "preview": list(small.shape[1:]),
     }
-    _component(key=key, data=pack(header, {"frames": small}), on_choice_change=_nothing)
-    state = st.session_state.get(key)
-    return parse_choice(state.get("choice") if isinstance(state, Mapping) else None, count)
+
+    def chosen() -> int | None:
+        state = st.session_state.get(key)
+        return parse_choice(state.get("choice") if isinstance(state, Mapping) else None, count)
+
+    def tell() -> None:
+        choice = chosen()
+        if choice is not None and on_choice is not None:
+            on_choice(choice)
+
+    _component(key=key, data=pack(header, {"frames": small}), on_choice_change=tell)
+    return chosen()
 
 
 def preview_block(shape: tuple[int, ...]) -> int:
@@ -90,7 +101,3 @@ def parse_choice(value: object, count: int) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < count:
         return None
     return value
-
-
-def _nothing() -> None:
-    """Declares the trigger ``choice``."""
