@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard.components.frames import ALIGNMENT, frame, pack
 from dashboard.components.latent_map import (
     Clear,
     Colouring,
@@ -34,7 +35,6 @@ from dashboard.components.latent_map import (
     rows_inside,
     view_text,
 )
-from dashboard.components.latent_map.frames import ALIGNMENT, frame, pack
 from dashboard.components.latent_map.sprites import quantise, shrink
 
 RANDOM = np.random.default_rng(5)

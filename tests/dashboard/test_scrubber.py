@@ -117,9 +117,9 @@ def test_large_images_travel_as_small_frames_and_small_ones_whole() -> None:
 def unpacked(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     start = 4 + int.from_bytes(message[:4], "little")
     header = json.loads(message[4:start])
-    types = {"f4": np.dtype("<f4"), "u1": np.dtype(np.uint8)}
     table = header.pop("arrays").items()
-    return header, {name: np.frombuffer(message, types[kind], count, start + offset) for name, (kind, offset, count) in table}
+    arrays = {name: np.frombuffer(message, kind, count, start + offset) for name, (kind, offset, count) in table}
+    return header, arrays
 
 
 def test_the_browser_gets_the_frames_with_their_readings(monkeypatch: pytest.MonkeyPatch) -> None:

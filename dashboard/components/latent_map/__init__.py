@@ -16,6 +16,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.components.frames import frame
 from dashboard.components.latent_map.commits import (
     Clear,
     Empty,
@@ -32,7 +33,6 @@ from dashboard.components.latent_map.commits import (
     rows_inside,
     view_text,
 )
-from dashboard.components.latent_map.frames import frame
 from dashboard.components.latent_map.plotly_js import ensure_plotly_js
 from dashboard.components.latent_map.points import NO_COLOURING, Colouring, MapPath, MapPoints, Mark
 from dashboard.components.latent_map.sprites import make_sprites
@@ -65,7 +65,20 @@ __all__ = [
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    *("feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "camera", "choice", "outbox", "gestures"),
+    *(
+        "../frames",
+        "feed",
+        "geometry",
+        "groups",
+        "sprites",
+        "theme",
+        "figure",
+        "marks",
+        "camera",
+        "choice",
+        "outbox",
+        "gestures",
+    ),
     *("card", "legend", "panel", "latent_map"),
 )
 """In this order they make one module: what a browser imports has one address."""
@@ -96,7 +109,9 @@ _points = st.components.v2.component(
     isolate_styles=False,
 )
 # NOTE: its own short script: a mount's script travels with its data, and marks change at every click.
-_feed = st.components.v2.component("latent_map_feed", js=_read("feed.js", "feed_mount.js"), isolate_styles=False)
+_feed = st.components.v2.component(
+    "latent_map_feed", js=_read("../frames.js", "feed.js", "feed_mount.js"), isolate_styles=False
+)
 
 OnCommit = Callable[[MapCommit], None]
 

@@ -1,10 +1,4 @@
-// How the mounts of one map find each other in the browser, and how they read what the server packed (frames.py).
-
-function readFrame(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return { head, body: bytes.subarray(4 + length) };
-}
+// How the mounts of one map find each other in the browser.
 
 /** What one map's mounts share: the last frame of each feed, what to call when one changes, what outlives a remount. */
 function hubOf(instance) {

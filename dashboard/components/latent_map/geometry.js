@@ -1,15 +1,5 @@
 // Places on the map and on the screen, the nearest point, and what lies inside a polygon. No DOM.
 
-const TYPES = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array, uint16: Uint16Array };
-
-/** The arrays that pack() in frames.py laid end to end; one copy, so that they are aligned. */
-function unpackArrays(table, body) {
-  const buffer = body.slice().buffer;
-  return Object.fromEntries(
-    Object.entries(table).map(([name, [type, start, count]]) => [name, new TYPES[type](buffer, start, count)])
-  );
-}
-
 /** A view is the place in the middle and the map units in a pixel: { x, y, scale }. Both axes have one scale. */
 const toData = (view, size, px, py) => [
   view.x + (px - size.width / 2) * view.scale,

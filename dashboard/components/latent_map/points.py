@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from dashboard.components.latent_map.frames import pack, sealed_frame
+from dashboard.components.frames import pack, sealed_frame
 from dashboard.components.latent_map.sprites import images_digest, make_sprites
 from vae.palette import PETROFF
 

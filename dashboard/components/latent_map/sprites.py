@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 from jaxtyping import UInt8
 
-from dashboard.components.latent_map.frames import ALIGNMENT, sealed_frame
+from dashboard.components.frames import ALIGNMENT, sealed_frame
 
 BYTE_BUDGET = 16_000_000
 """What may travel: 10,000 grey images of 28 x 28 take 4.6 MB."""

@@ -13,14 +13,14 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.components import latent_map
+from dashboard.components.frames import frame
 from dashboard.components.latent_map import MapPoints, Select, ensure_plotly_js, parse_commit
 from dashboard.components.latent_map.commits import commit_id
-from dashboard.components.latent_map.frames import frame
 
 __all__ = ["latent_map_3d"]
 
 HERE = Path(__file__).parent
-SHARED = ("feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "card", "legend")
+SHARED = ("../frames", "feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "card", "legend")
 """Scripts of the flat map that this view is built on."""
 
 
@@ -40,7 +40,10 @@ _points = st.components.v2.component(
     isolate_styles=False,
 )
 _feed = st.components.v2.component(
-    "latent_map_3d_feed", js=_shared("feed.js", "feed_mount.js"), css=_shared("latent_map.css"), isolate_styles=False
+    "latent_map_3d_feed",
+    js=_shared("../frames.js", "feed.js", "feed_mount.js"),
+    css=_shared("latent_map.css"),
+    isolate_styles=False,
 )
 
 

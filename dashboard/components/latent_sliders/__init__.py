@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float32, UInt8
 
+from dashboard.components.frames import array_frame
 from dashboard.components.latent_sliders.commit import Action, SlidersCommit, parse_commit
 from dashboard.components.latent_sliders.history import History
 from dashboard.components.latent_sliders.strips import (
@@ -25,7 +26,6 @@ from dashboard.components.latent_sliders.strips import (
     slider_groups,
     slider_ranges,
 )
-from dashboard.components.latent_sliders.wire import pack
 from vae import Encodings
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
 
 _HERE = Path(__file__).parent
 # NOTE: one script in the end, so these files share their names and import nothing; the last one has the entry.
-_SCRIPTS = ("dom.js", "wire.js", "paint.js", "commits.js", "slider.js", "view.js", "latent_sliders.js")
+_SCRIPTS = ("../frames.js", "dom.js", "strips.js", "paint.js", "commits.js", "slider.js", "view.js", "latent_sliders.js")
 
 _component = st.components.v2.component(
     "latent_sliders",
@@ -130,7 +130,7 @@ def latent_sliders(
     arrays |= {name: array for name, array in optional.items() if array is not None}
     if strips.frames.shape[2:] != strips.settled.shape:
         arrays["settled"] = strips.settled
-    _component(key=key, data=pack(header, arrays), on_commit_change=_nothing)
+    _component(key=key, data=array_frame(header, arrays), on_commit_change=_nothing)
 
 
 def _nothing() -> None:

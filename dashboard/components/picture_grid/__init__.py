@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 from jaxtyping import UInt8
 
+from dashboard.components.frames import array_frame
 from dashboard.components.latent_map.sprites import shrink
-from dashboard.components.latent_sliders.wire import pack
 
 __all__ = ["BUDGET_BYTES", "parse_choice", "picture_grid"]
 
@@ -19,7 +19,7 @@ BUDGET_BYTES = 4_000_000
 
 _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
-_SCRIPTS = (*(_SLIDERS / name for name in ("dom.js", "wire.js", "paint.js")), _HERE / "picture_grid.js")
+_SCRIPTS = (*(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")), _HERE / "picture_grid.js")
 
 _component = st.components.v2.component(
     "picture_grid",
@@ -83,7 +83,7 @@ def picture_grid(
         if choice is not None and on_choice is not None:
             on_choice(choice)
 
-    _component(key=key, data=pack(header, {"frames": small}), on_choice_change=tell)
+    _component(key=key, data=array_frame(header, {"frames": small}), on_choice_change=tell)
     return chosen()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from dashboard.components.latent_sliders.wire import pack
+from dashboard.components.frames import array_frame
 from dashboard.components.scrubber.frames import Frames, Reading, make_frames, plan_frames
 
 __all__ = ["Frames", "Reading", "make_frames", "plan_frames", "read_step", "scrubber"]
@@ -21,7 +21,7 @@ __all__ = ["Frames", "Reading", "make_frames", "plan_frames", "read_step", "scru
 _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
 # NOTE: one script in the end, so these files share their names and import nothing; the last one has the entry.
-_SCRIPTS = (*(_SLIDERS / name for name in ("dom.js", "wire.js", "paint.js")), _HERE / "scrubber.js")
+_SCRIPTS = (*(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")), _HERE / "scrubber.js")
 _STYLES = (_SLIDERS / "latent_sliders.css", _HERE / "scrubber.css")
 
 _component = st.components.v2.component(
@@ -84,7 +84,7 @@ def scrubber(frames: Frames, *, key: str, instance: str, run: str, name: str) ->
     arrays |= {f"reading{number}": reading.values for number, reading in enumerate(frames.readings)}
     if frames.positions is not None:
         arrays["positions"] = frames.positions
-    _component(key=key, data=pack(header, arrays), on_commit_change=_nothing)
+    _component(key=key, data=array_frame(header, arrays), on_commit_change=_nothing)
 
 
 def _nothing() -> None:

@@ -1,18 +1,8 @@
-// What the server sent, taken apart without copying the frames. The counterpart of wire.py.
-
-const ARRAY_TYPES = { f4: Float32Array, u1: Uint8Array };
+// Filmstrips as the browser holds them.
 
 function unpack(message) {
-  // The bytes arrive somewhere inside a larger buffer; numbers of four bytes must start at a multiple of four.
-  const bytes = message.byteOffset % 4 ? message.slice() : message;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const start = 4 + view.getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
-  const arrays = {};
-  for (const [name, [type, offset, length]] of Object.entries(header.arrays)) {
-    arrays[name] = new ARRAY_TYPES[type](bytes.buffer, bytes.byteOffset + start + offset, length);
-  }
-  return new Strips(header, arrays);
+  const { head, body } = readFrame(message);
+  return new Strips(head, unpackArrays(head.arrays, body));
 }
 
 // One set of filmstrips: what can be shown without asking the server.

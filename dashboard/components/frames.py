@@ -1,4 +1,8 @@
-"""What travels to the browser in one piece: a JSON head and a body of bytes. The browser's half is ``feed.js``."""
+"""What travels to a component in one piece: a JSON head and a body of bytes. The browser's half is ``frames.js``.
+
+NOTE: bytes travel as they are only as a component's whole ``data``. Inside a dict they would become text, and arrays there are
+wrapped in tables that the browser has to take apart.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +44,9 @@ def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, list[object]], byt
         table[name] = [array.dtype.name, len(body), array.size]
         body += np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
     return table, bytes(body)
+
+
+def array_frame(head: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A frame whose body is arrays, the table to find them in its head as ``arrays``."""
+    table, body = pack(arrays)
+    return frame({**head, "arrays": table}, body)
