@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     print(f"Latent Explorer: http://{ADDRESS}:{port}  (Ctrl-C stops it)", flush=True)
+    # NOTE: threads that wait for others' share of a decode sleep instead of spinning: where visitors, or a training, use the
+    # same cores, a decode takes a third of the time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}"]
     os.execv(sys.executable, command)
     return 0  # not reached: the server has taken this process over

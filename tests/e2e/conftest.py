@@ -61,7 +61,12 @@ def serve(script: Path, log: Path, environment: dict[str, str] | None = None) ->
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", "--server.headless=true"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=os.environ | (environment or {}), stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=REPOSITORY,
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | (environment or {}),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
