@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from vae import MapConfig, Run
 from vae.config import to_json
 from vae.files import is_locked
 from vae.jobs import LOCK_FILE, JobError, JobStatus, forget_job, job_status
+from vae.pack import check_free
+from vae.staged import clear_upload, list_uploads, stage_upload, upload_folder
 
 LOG_FILE = ".job.log"
 MAX_LOG_BYTES = 2**16
 
-_guard = threading.Lock()
+_guard = threading.RLock()
 _started: dict[Path, tuple[subprocess.Popen[bytes], float]] = {}
 """The last process that was started here for a folder, and when."""
 _leaving: list[subprocess.Popen[bytes]] = []
@@ -86,6 +89,15 @@ def forget(folder: Path) -> None:
             forget_job(folder)
 
 
+def discard(folder: Path) -> None:
+    """Forget a job that has ended, and take its folder away with all that is in it."""
+    with _guard:
+        status = watch(folder)
+        if status is not None and status.state != "running":
+            _let_go(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _let_go(folder: Path) -> None:
     if folder in _started:
         _leaving.append(_started.pop(folder)[0])
@@ -100,6 +112,42 @@ def start_map(run: Run, config: MapConfig) -> None:
     """
     options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
     start(["map", str(run.path.resolve()), *options], run.maps_folder)
+
+
+def start_import(name: str, file_name: str, content: bytes | memoryview, size: int | None, grey: bool) -> None:
+    """Make an upload a data set of that name, in a process of its own; `watch` its `vae.staged.upload_folder`.
+
+    Raises:
+        DataError: the name is none, or taken, or the upload can't be written.
+        JobError: an upload is imported under that name already.
+    """
+    check_free(name)
+    folder = upload_folder(name)
+    options = [*([] if size is None else ["--size", str(size)]), *(["--grey"] if grey else [])]
+    with _guard:
+        status = watch(folder)
+        if status is not None and status.state == "running":
+            raise JobError(f"{name}: a data set of that name is being imported: wait for it, or cancel it")
+        discard(folder)  # what is known of an earlier one
+        path = stage_upload(name, file_name, content)
+        try:
+            start(["import", str(path), "--name", name, *options], folder)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
+
+
+def imports() -> dict[str, JobStatus]:
+    """The imports of uploads that run or have ended, by the name of the data set. What a killed one left is taken away."""
+    found = {}
+    for name in list_uploads():
+        with _guard:
+            status = watch(upload_folder(name))
+            if status is None or status.state != "running":
+                clear_upload(name, has_ended=status is not None)
+        if status is not None:
+            found[name] = status
+    return found
 
 
 def _complaint(folder: Path, code: int) -> str:

@@ -22,7 +22,8 @@ settings.load_profile("steady")
 # vae.images and the command line are left out: what reaches them may be of any type, and they say so in sentences.
 MODULES = (
     "arrays data device directions drawing encodings evaluate fit folders html_map latent likelihood model objective "
-    "onnx_export pack package parquet posterior projection readers runs shapes sheets sources survey tables train"
+    "onnx_export pack package parquet posterior preview projection readers runs shapes sheets sources staged survey tables "
+    "train"
 )
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")
 

@@ -49,6 +49,8 @@ ALLOWED: dict[str, set[str]] = {
     "survey": {"data", "projection", "shapes"},
     "package": {"data", "files", "shapes", "sources"},
     "pack": {"data", "files", "images", "package", "readers", "shapes", "sources"},
+    "preview": {"data", "readers", "shapes", "sources"},
+    "staged": {"data", "files", "jobs", "pack"},
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},
     "latent": {"model"},

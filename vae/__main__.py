@@ -23,10 +23,11 @@ from vae.device import DeviceError, choose_device
 from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
-from vae.jobs import JobError, run_job
+from vae.jobs import Job, JobError, run_job
 from vae.onnx_export import OnnxError
 from vae.pack import Imported, import_dataset
 from vae.runs import Run, RunError, open_run, run_path
+from vae.staged import is_staged, staged_job
 from vae.train import Epoch, Step
 
 Inlined = tyro.conf.arg(name="")
@@ -343,16 +344,25 @@ def _export(options: Export) -> int:
 
 
 def _import(options: Import) -> int:
+    staged = is_staged(options.source, options.name)
     try:
-        with tqdm(unit="image", desc="importing", dynamic_ncols=True, delay=1e-3) as bar:
+        with contextlib.ExitStack() as stack:
+            job: Job | None = None
+            if staged:
+                subject = {"name": options.name, "size": options.size, "grey": options.grey}
+                job = stack.enter_context(staged_job(options.source, options.name, subject))
+                job.stage("importing")
+            bar = stack.enter_context(tqdm(unit="image", desc="importing", dynamic_ncols=True, delay=1e-3))
 
             def show(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
+                if job is not None:
+                    job.progress(done, total)
 
-            made = import_dataset(options.source, options.name, options.size, options.grey, show)
+            made = import_dataset(options.source, options.name, options.size, options.grey, show, resumable=not staged)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; nothing was kept" if staged else "stopped; the same command goes on from here", file=sys.stderr)
         return 130
     print(_imported(made))
     return 0

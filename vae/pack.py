@@ -16,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +79,8 @@ def import_dataset(
     Raises:
         DataError: the name is taken, the source is refused, or no usable images are in it. Nothing is left behind.
     """
-    check_name(name)
-    _check_free(name, source)
-    staging = data_root() / f".importing-{name}"
+    check_free(name, source)
+    staging = _staging(name)
     with _locked(staging, name):
         try:
             with open_source(source) as opened:
@@ -106,15 +105,32 @@ def imported_from(name: str) -> Imported | None:
         return None
 
 
-def _check_free(name: str, source: Path) -> None:
-    """A name is free if nothing bears it, but for the source itself: a folder under ``data/`` is packed where it lies."""
+def check_free(name: str, source: Path | None = None) -> None:
+    """A name is free if nothing bears it, but for the source itself: a folder under ``data/`` is packed where it lies.
+
+    Raises:
+        DataError: it is no name, or taken.
+    """
+    check_name(name)
     folder = data_root() / name
     if (folder / PACKED).exists():
         raise DataError(f"{folder}: a data set of that name is there already: choose another name, or delete {folder / PACKED}")
-    in_place = source.resolve() == folder.resolve()
+    in_place = source is not None and source.resolve() == folder.resolve()
     empty = folder.is_dir() and not any(folder.iterdir())
     if name in list_datasets() and not in_place and not empty:
         raise DataError(f"{folder}: a data set of that name is there already: choose another name")
+
+
+def discard_import(name: str) -> None:
+    """Take away what a cut import left, unless a process is at work on it."""
+    staging = _staging(name)
+    if staging.is_dir():
+        with suppress(DataError), _locked(staging, name):
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _staging(name: str) -> Path:
+    return data_root() / f".importing-{name}"
 
 
 @contextmanager

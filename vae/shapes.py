@@ -48,13 +48,14 @@ def spread(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist() if count else []
 
 
-def look(source: Source, most: int = LOOKED_AT) -> tuple[list[tuple[int, Image]], list[str]]:
-    """Some of a source's images, with their rows, and a sentence on each of those that can't be used."""
-    found: list[tuple[int, Image]] = []
+def look(source: Source, most: int = LOOKED_AT) -> tuple[list[tuple[int, tuple[int, ...]]], list[str]]:
+    """The rows of some of a source's images, with their shapes, ``(height, width)`` or ``(height, width, 3)``, and a sentence
+    on each of those that can't be used. One image at a time is in memory."""
+    found: list[tuple[int, tuple[int, ...]]] = []
     bad: list[str] = []
     for row in spread(source.count, most):
         try:
-            found.append((row, source.read(row)))
+            found.append((row, source.read(row).shape))
         except (ImageError, DataError) as error:
             bad.append(f"{source.name(row)}: {error}")
     return found, bad
@@ -71,10 +72,10 @@ def choose_target(source: Source, size: int | None, grey: bool) -> Target:
     found, bad = look(source)
     if not found:
         raise DataError(f"{source.kind}: none of the {len(bad):,} images looked at can be used; the first: {bad[0]}")
-    channels = 1 if grey or all(image.ndim == 2 for _, image in found) else 3
+    channels = 1 if grey or all(len(shape) == 2 for _, shape in found) else 3
     if size is not None:
         return Target((channels, size, size), None)
-    sizes = Counter((image.shape[0], image.shape[1]) for _, image in found)
+    sizes = Counter((shape[0], shape[1]) for _, shape in found)
     own, times = sizes.most_common(1)[0]
     if times < ONE_SIZE * len(found) or max(own) > SIDES[1]:
         shown = " and ".join(f"{width:,} x {height:,}" for height, width in sorted({min(sizes), max(sizes)}))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,12 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from dashboard import jobs
 from dashboard.markdown import plain
 from vae import Run, load_dataset, make_dataset, open_run
+from vae.jobs import STATUS_FILE, run_job
+from vae.preview import take_look
+from vae.staged import stage_upload, upload_folder
 from vae.survey import class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
 
 OpenApp = Callable[..., AppTest]
@@ -173,8 +181,10 @@ def archive(count: int = 30, bad: int = 1, hostile: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def temporary() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("latent-explorer-*")}
+def left(root: Path) -> list[str]:
+    """What lies in a folder of data sets, and of the dashboard's in that for temporary files."""
+    temporary = Path(tempfile.gettempdir()).glob("latent-explorer-*")
+    return sorted([path.name for path in root.iterdir()] + [path.name for path in temporary])
 
 
 def upload(app: AppTest, content: bytes, name: str = "My Pets!.zip") -> AppTest:
@@ -183,71 +193,152 @@ def upload(app: AppTest, content: bytes, name: str = "My Pets!.zip") -> AppTest:
     return app
 
 
-def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, tiny_run: Run) -> None:
-    before = temporary()
+def named(app: AppTest, name: str) -> AppTest:
+    next(element for element in app.text_input if element.label.startswith("Name")).set_value(name).run()
+    return app
+
+
+def wait(app: AppTest, is_so: Callable[[AppTest], object]) -> AppTest:
+    """Run the page again and again, as its timer does in a browser."""
+    deadline = time.monotonic() + 120
+    while not is_so(app):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+        assert not app.run().exception
+    return app
+
+
+def labels(app: AppTest) -> list[str]:
+    return [button.label for button in app.button]
+
+
+@pytest.fixture
+def data(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of data sets, and one of its own for temporary files; whatever was started is ended."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    jobs._started.clear()
+    yield tiny_run.path.parents[1] / "data"
+    for process in [*(process for process, _ in jobs._started.values()), *jobs._leaving]:
+        process.kill()
+        process.wait()
+    jobs._started.clear()
+    jobs._leaving.clear()
+
+
+@pytest.fixture
+def never_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Processes that are started do nothing, for longer than any test waits."""
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexec sleep 1000\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+
+
+def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, data: Path) -> None:
     app = upload(open_app("dataset"), archive())
     text = said(app)
     expected = "Recognised: **a zip file of pictures**, 31 images, 3 classes, colour, 20 × 24 pixels (all were looked at)."
     assert expected in text
     assert r"cat 11, dog 10, eel\* 10" in text
     assert "cat/bad 0.png: Expected a PNG, JPEG, WebP, BMP or GIF picture, found text" in text
+    assert "16 of them as the model will read them" in text
     name = next(element for element in app.text_input if element.label.startswith("Name"))
     assert name.value == "my-pets"
-    assert not (tiny_run.path.parents[1] / "data" / "my-pets").exists()
-    press(app, "Keep")
-    assert not app.exception
-    assert "Kept as **my-pets**" in said(app)
+    for wrong in ("../evil", "A", "a b"):
+        press(named(app, wrong), "Keep")
+        assert f"a data set is named by lower-case letters, digits, '.', '_' and '-' (at most 64), got {wrong!r}" in said(app)
+    assert left(data) == ["tiny"]
+
+    next(box for box in app.selectbox if box.label == "Size in pixels").set_value(32).run()
+    next(box for box in app.checkbox if box.label == "Make them grey").set_value(True).run()
+    press(named(app, "my-pets"), "Keep")
+    assert "Importing **my-pets**" in said(app)
+    wait(app, lambda app: "Dismiss" in labels(app))
+    assert "Kept as **my-pets**: 25 train, 2 validation, 3 test images of 32 × 32 pixels" in said(app)
     assert "python -m vae train --dataset my-pets --run my-pets" in said(app)
     assert [len(load_dataset("my-pets", split)) for split in ("train", "validation", "test")] == [25, 2, 3]
     assert load_dataset("my-pets", "test").class_names == ("cat", "dog", "eel*")
-    assert temporary() == before
+    assert load_dataset("my-pets", "train").image_shape == (1, 32, 32)
+    assert [path for path in (data / ".upload-my-pets").iterdir() if path.is_dir()] == []
+    press(app, "Dismiss")
+    assert left(data) == ["my-pets", "tiny"]
+
     chooser = next(box for box in app.selectbox if box.label == "Data set")
     assert chooser.options == ["my-pets", "tiny"]
     chooser.set_value("my-pets").run()
     assert not app.exception
-    assert "**25 train, 2 validation, 3 test** images of 20 × 24 pixels, RGB, 3 classes" in said(app)
+    assert "**25 train, 2 validation, 3 test** images of 32 × 32 pixels, grey, 3 classes" in said(app)
     assert "This needs a run of my-pets." in said(app)
     press(app, "Keep")
     assert "a data set of that name is there already: choose another name" in said(app)
+    assert left(data) == ["my-pets", "tiny"]
 
 
-def test_a_bad_name_is_refused(open_app: OpenApp, tiny_run: Run) -> None:
-    app = upload(open_app("dataset"), archive(9))
-    for name in ("../evil", "A", "", "a b", "x/y"):
-        next(element for element in app.text_input if element.label.startswith("Name")).set_value(name).run()
-        press(app, "Keep")
-        assert f"a data set is named by lower-case letters, digits, '.', '_' and '-' (at most 64), got {name!r}" in said(app)
-    assert [path.name for path in (tiny_run.path.parents[1] / "data").iterdir()] == ["tiny"]
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look without a process of its own, where a test is about something else."""
+    monkeypatch.setattr("dashboard.uploads.look_apart", take_look)
 
 
-def test_a_size_and_grey_are_what_is_kept(open_app: OpenApp, tiny_run: Run) -> None:
-    app = upload(open_app("dataset"), archive(bad=0))
-    next(box for box in app.selectbox if box.label == "Size in pixels").set_value(32).run()
-    next(box for box in app.checkbox if box.label == "Make them grey").set_value(True).run()
-    assert not app.exception
+@pytest.mark.usefixtures("never_ends")
+def test_a_running_import_is_found_by_another_tab_not_started_twice_and_cancelled(
+    open_app: OpenApp, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_process(monkeypatch)
+    app = upload(open_app("dataset"), archive(9, bad=0))
     press(app, "Keep")
-    assert load_dataset("my-pets", "train").image_shape == (1, 32, 32)
+    assert "Cancel" in labels(app)
+    press(app, "Keep")
+    assert "my-pets: a data set of that name is being imported: wait for it, or cancel it" in said(app)
+    assert len(list(data.glob(".upload-my-pets/*/*.zip"))) == 1
+    again = open_app("dataset")  # another tab, or this one after a refresh
+    assert "Importing **my-pets**" in said(again)
+    press(again, "Cancel")
+    for tab in (again, app):
+        wait(tab, lambda tab: "Dismiss" in labels(tab))
+        assert "The import of **my-pets** was cancelled; nothing of it was kept." in said(tab)
+    press(app, "Dismiss")
+    assert left(data) == ["tiny"]
+    assert "Dismiss" not in labels(again.run())
 
 
-HOSTILE = (
-    (archive(hostile=True), "a.zip", "which leads out of it: refused"),
-    (archive()[:-40], "a.zip", "expected a whole zip file, it is cut or damaged"),
-    (b"hello, this is text", "a.zip", "a.zip: expected a folder or a zip file of pictures"),
-    (archive(0, bad=5), "a.zip", "None of the 5 images looked at can be used. The first: pets/cat/bad 0.png"),
-    (b"", "../../x.zip", "found an empty file"),
-)
-
-
-def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(open_app: OpenApp, tiny_run: Run) -> None:
-    before, root = temporary(), tiny_run.path.parents[1]
-    files = sorted(root.rglob("*"))
+def test_what_a_killed_or_a_refused_import_leaves_is_cleared_and_told(open_app: OpenApp, data: Path) -> None:
+    for name, problem in (("killed", ""), ("refused", "*The* disk is full.")):
+        path = stage_upload(name, "a.zip", b"...")
+        with suppress(RuntimeError), run_job(upload_folder(name), {}):
+            raise RuntimeError(problem)
+        assert path.exists()
+    status = data / ".upload-killed" / STATUS_FILE
+    status.write_text(status.read_text().replace('"failed"', '"running"'))
+    (data / ".importing-killed" / "packed").mkdir(parents=True)
+    about_to_begin = stage_upload("soon", "a.zip", b"...")
+    forgotten = stage_upload("forgotten", "a.zip", b"...")
+    os.utime(forgotten.parents[1], (1e9, 1e9))
     app = open_app("dataset")
-    for content, name, reason in HOSTILE:
+    assert "The import of **killed** was not finished" in said(app)
+    assert "**refused** could not be imported; nothing of it was kept." in said(app)
+    assert "*The* disk is full." in [text.value for text in app.text]  # not as Markdown
+    assert [path.relative_to(data) for path in data.rglob("*.zip")] == [about_to_begin.relative_to(data)]
+    press(press(app, "Dismiss"), "Dismiss")
+    assert left(data) == [".upload-soon", "tiny"]
+
+
+def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(
+    open_app: OpenApp, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_app("dataset")
+    for content, name, reason in (
+        (archive(hostile=True), "a.zip", "which leads out of it: refused"),
+        (b"", "../../x.zip", "found an empty file"),
+    ):
         upload(app, content, name)
         assert reason in "\n".join(error.value for error in app.error)
-        assert not [button for button in app.button if button.label == "Keep"]
-        assert temporary() == before
-        assert sorted(root.rglob("*")) == files
+        assert "Keep" not in labels(app)
+        assert left(data) == ["tiny"]
+    monkeypatch.setattr("vae.preview.MOST_SECONDS", 0.05)
+    upload(app, archive(), "b.zip")
+    assert "the file could not be read: it was looked at for" in app.error[0].value
+    assert left(data) == ["tiny"]
 
 
 def test_a_data_set_that_cannot_be_read_says_why(open_app: OpenApp, tiny_run: Run) -> None:
