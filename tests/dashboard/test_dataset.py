@@ -253,9 +253,9 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     next(box for box in app.selectbox if box.label == "Size in pixels").set_value(32).run()
     next(box for box in app.checkbox if box.label == "Make them grey").set_value(True).run()
     press(named(app, "my-pets"), "Keep")
-    assert "Importing **my-pets**" in said(app)
+    assert f"Importing **{plain('my-pets')}**" in said(app)
     wait(app, lambda app: "Dismiss" in labels(app))
-    assert "Kept as **my-pets**: 25 train, 2 validation, 3 test images of 32 × 32 pixels" in said(app)
+    assert f"Kept as **{plain('my-pets')}**: 25 train, 2 validation, 3 test images of 32 × 32 pixels" in said(app)
     assert "python -m vae train --dataset my-pets --run my-pets" in said(app)
     assert [len(load_dataset("my-pets", split)) for split in ("train", "validation", "test")] == [25, 2, 3]
     assert load_dataset("my-pets", "test").class_names == ("cat", "dog", "eel*")
@@ -292,11 +292,11 @@ def test_a_running_import_is_found_by_another_tab_not_started_twice_and_cancelle
     assert "my-pets: a data set of that name is being imported: wait for it, or cancel it" in said(app)
     assert len(list(data.glob(".upload-my-pets/*/*.zip"))) == 1
     again = open_app("dataset")  # another tab, or this one after a refresh
-    assert "Importing **my-pets**" in said(again)
+    assert f"Importing **{plain('my-pets')}**" in said(again)
     press(again, "Cancel")
     for tab in (again, app):
         wait(tab, lambda tab: "Dismiss" in labels(tab))
-        assert "The import of **my-pets** was cancelled; nothing of it was kept." in said(tab)
+        assert f"The import of **{plain('my-pets')}** was cancelled; nothing of it was kept." in said(tab)
     press(app, "Dismiss")
     assert left(data) == ["tiny"]
     assert "Dismiss" not in labels(again.run())
@@ -327,14 +327,10 @@ def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(
     open_app: OpenApp, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = open_app("dataset")
-    for content, name, reason in (
-        (archive(hostile=True), "a.zip", "which leads out of it: refused"),
-        (b"", "../../x.zip", "found an empty file"),
-    ):
-        upload(app, content, name)
-        assert reason in "\n".join(error.value for error in app.error)
-        assert "Keep" not in labels(app)
-        assert left(data) == ["tiny"]
+    upload(app, archive(hostile=True), "../../a.zip")
+    assert "a.zip: expected names inside the archive, found '../../evil.png', which leads out of it: refused" in said(app)
+    assert "Keep" not in labels(app)
+    assert left(data) == ["tiny"]
     monkeypatch.setattr("vae.preview.MOST_SECONDS", 0.05)
     upload(app, archive(), "b.zip")
     assert "the file could not be read: it was looked at for" in app.error[0].value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,13 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from dashboard import jobs
-from vae import MapConfig, Run
+from vae import DataError, MapConfig, Run
 from vae.config import to_json
 from vae.jobs import LOCK_FILE, STATUS_FILE, JobError, JobStatus, job_status, run_job
+from vae.staged import upload_folder
+
+if TYPE_CHECKING:
+    from tests.conftest import Workspace
 
 WORK = """
 import sys, time
@@ -165,6 +172,42 @@ def test_a_killed_job_shows_as_interrupted(tmp_path: Path, worker: subprocess.Po
     with run_job(tmp_path, {}):  # the next one can begin
         assert state(tmp_path) == "running"
     assert state(tmp_path) == "finished"
+
+
+def test_an_import_is_found_after_a_restart_and_stopped_or_killed_leaves_nothing(workspace: Workspace) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((300_000, 16, 16), np.uint8))
+    folder = upload_folder("own")
+    for number, (state_after, end) in enumerate({"stopped": signal.SIGTERM, "interrupted": signal.SIGKILL}.items()):
+        jobs.start_import("own", "x.npy", buffer.getbuffer(), 28, False)
+        process, _ = jobs._started.pop(folder)  # as after a restart
+        jobs._leaving.append(process)
+        until(lambda: counting(folder))
+        assert list(jobs.imports()) == ["own"]
+        with pytest.raises(JobError, match="own: a data set of that name is being imported: wait for it, or cancel it"):
+            jobs.start_import("own", "x.npy", b"", None, False)
+        if number:
+            process.send_signal(end)
+        else:
+            jobs.stop(folder)
+        process.wait()
+        assert jobs.imports()["own"].state == state_after
+        assert sorted(path.name for path in workspace.data.iterdir()) == [".upload-own", "tiny"]
+        assert [path for path in folder.iterdir() if path.is_dir()] == []
+    jobs.discard(folder)
+    assert jobs.imports() == {}
+    assert [path.name for path in workspace.data.iterdir()] == ["tiny"]
+
+
+def test_an_import_that_cannot_start_leaves_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, reason in (("tiny", "a data set of that name is there already"), ("../x", "a data set is named by")):
+        with pytest.raises(DataError, match=reason):
+            jobs.start_import(name, "x.npy", b"", None, False)
+    assert [path.name for path in workspace.data.iterdir()] == ["tiny"]
+    monkeypatch.setattr(sys, "executable", str(workspace.data / "gone"))
+    with pytest.raises(JobError, match="a job can't be started"):
+        jobs.start_import("own", "x.npy", b"", None, False)
+    assert [path for path in upload_folder("own").iterdir() if path.is_dir()] == []
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_what_is_shown_is_what_an_import_makes(tmp_path: Path, monkeypatch: pyte
     assert look.left_out_lines[0].startswith("pets/cat/bad 0.png: Expected a PNG")
     assert set(look.samples) == {sample_key(size, channels) for size in (None, *SIZES) for channels in (1, 3)}
     for size, grey in ((None, False), (32, True)):
-        made = import_dataset(source, f"own-{size}", size, grey)
+        made = import_dataset(source, f"own-{size or 0}", size, grey)
         sets = [load_dataset(made.name, split) for split in ("train", "validation", "test")]
         kept = {(one.images[row].tobytes(), one.class_name(row)) for one in sets for row in range(len(one))}
         key = sample_key(size, 1 if grey else 3)
