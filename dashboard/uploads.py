@@ -77,18 +77,20 @@ def _follow(names: list[str]) -> None:
     for name, status in found.items():
         st.markdown(f"Importing **{plain(name)}**")
         share = min(status.done / status.total, 1.0) if status.total else 0.0
-        st.progress(share, "Cancelling" if name in cancelled else _progress_words(status))
+        st.progress(share, "Cancelling" if name in cancelled else progress_words(status))
         if st.button("Cancel", key=f"dataset-{name}-cancel", icon=":material/close:"):
             cancelled.add(name)
             jobs.stop(upload_folder(name))
     st.caption("It goes on in a process of its own: this page may be left, reloaded or closed.")
 
 
-def _progress_words(status: JobStatus) -> str:
+def progress_words(status: JobStatus) -> str:
+    """How far a running import is: images, rate and the time left."""
     if not status.total:
         return status.stage[:1].upper() + status.stage[1:]
     text, left = f"{status.done:,} of {status.total:,} images", status.seconds_left
-    return text if left is None else f"{text}, {status.rate:,.3g} a second, {duration_words(left)} left"
+    rate = f"{status.rate:,.{0 if status.rate >= 10 else 1}f}"
+    return text if left is None else f"{text}, {rate} a second, {duration_words(left)} left"
 
 
 def _tell_end(name: str, status: JobStatus) -> None:

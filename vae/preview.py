@@ -163,7 +163,8 @@ def look_apart(path: Path) -> Look:
     """
     with tempfile.TemporaryDirectory(prefix="latent-explorer-") as folder:
         out, log = Path(folder) / "look.npz", Path(folder) / "log"
-        environment = os.environ | {"TMPDIR": folder}  # what it unpacks is gone with the rest, even if it is killed
+        # What it unpacks is gone with the rest, even if it is killed. Threads would only take memory.
+        environment = os.environ | {"TMPDIR": folder, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "vae.preview", str(path.resolve()), str(out)]
         try:
             with log.open("wb") as told:

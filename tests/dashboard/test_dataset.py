@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import jobs
 from dashboard.markdown import plain
+from dashboard.uploads import progress_words
 from vae import Run, load_dataset, make_dataset, open_run
-from vae.jobs import STATUS_FILE, run_job
+from vae.jobs import STATUS_FILE, JobStatus, run_job
 from vae.preview import take_look
 from vae.staged import stage_upload, upload_folder
 from vae.survey import class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
@@ -321,6 +323,15 @@ def test_what_a_killed_or_a_refused_import_leaves_is_cleared_and_told(open_app: 
     assert [path.relative_to(data) for path in data.rglob("*.zip")] == [about_to_begin.relative_to(data)]
     press(press(app, "Dismiss"), "Dismiss")
     assert left(data) == [".upload-soon", "tiny"]
+
+
+def test_progress_in_words() -> None:
+    status = JobStatus("running", 7, 0.0, 0.0, stage="importing")
+    assert progress_words(status) == "Importing"
+    half = replace(status, done=1_500, total=3_000, rate=10_234.5)
+    assert progress_words(half) == "1,500 of 3,000 images, 10,234 a second, 1 s left"
+    assert progress_words(replace(half, rate=2.5)) == "1,500 of 3,000 images, 2.5 a second, 10 min 00 s left"
+    assert progress_words(replace(half, rate=0.0)) == "1,500 of 3,000 images"
 
 
 def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(
