@@ -115,8 +115,11 @@ def test_it_leaves_a_run_like_any_other(workspace: object) -> None:
     assert len(run.list_maps()) == 1
     twin = build_model(MODEL, 0)
     list(train_svi(twin, load_dataset("tiny", "train").images[:20], config))
-    for name, value in open_run("own").load_model().state_dict().items():
-        torch.testing.assert_close(value, twin.state_dict()[name], atol=1e-3, rtol=1e-2)
+    # NOTE: the pictures, not the weights: a bias before a batch normalisation has no gradient but round-off.
+    z = torch.randn(8, 3, generator=generator_for(0, "view"))
+    with torch.no_grad():
+        torch.testing.assert_close(open_run("own").load_model().decode(z), twin.decode(z), atol=0.01, rtol=0.01)
+        assert (twin.decode(z) - build_model(MODEL, 0).eval().decode(z)).abs().max() > 0.05
     with pytest.raises(RunError, match="a run of that name exists"):
         fit_svi("own", "tiny", MODEL, config, 20, torch.device("cpu"))
 
