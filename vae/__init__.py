@@ -8,9 +8,11 @@ encodings = encode_images(model, load_dataset("fashion-mnist", "test").images[:1
 pictures = decode_images(model, encodings.mean)
 """
 
+from vae.annealing import Annealed, annealed_importance
 from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
 from vae.device import DeviceError, choose_device, generator_for
+from vae.diagnostics import aggregate_draws, mmd_to_prior, round_trip
 from vae.directions import (
     Probe,
     Separation,
@@ -27,7 +29,9 @@ from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Stopped, default_map, fit, make_map, resume
+from vae.full_evaluation import Figure, FullConfig, FullReport, evaluate_fully, report_from_json
 from vae.html_map import map_html
+from vae.inference import ImportanceBound, Trajectory, climb, importance_bound, log_likelihood, refine, standard_posterior
 from vae.latent import (
     anchored_steps,
     decode_images,
@@ -65,6 +69,8 @@ from vae.sheets import (
     traversal_animation,
     traversal_sheet,
 )
+from vae.svi_run import fit_svi
+from vae.svi_training import SviConfig, SviEpoch, train_svi
 from vae.tables import arrays_npz, encodings_table, table_bytes
 from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
 
@@ -73,6 +79,7 @@ __all__ = [
     "NEIGHBORS",
     "PRESETS",
     "VAE",
+    "Annealed",
     "ConfigError",
     "DataError",
     "DeviceError",
@@ -81,7 +88,11 @@ __all__ = [
     "Epoch",
     "ExportConfig",
     "ExportError",
+    "Figure",
+    "FullConfig",
+    "FullReport",
     "ImageDataset",
+    "ImportanceBound",
     "Imported",
     "Map",
     "MapConfig",
@@ -99,14 +110,20 @@ __all__ = [
     "Status",
     "Step",
     "Stopped",
+    "SviConfig",
+    "SviEpoch",
     "TrainConfig",
     "TrainingState",
+    "Trajectory",
+    "aggregate_draws",
     "anchored_steps",
+    "annealed_importance",
     "arithmetic",
     "arrays_npz",
     "bootstrap_cosines",
     "build_model",
     "choose_device",
+    "climb",
     "decode_images",
     "decoder_onnx",
     "default_map",
@@ -120,18 +137,21 @@ __all__ = [
     "encoder_onnx",
     "encodings_table",
     "evaluate",
+    "evaluate_fully",
     "export_run",
     "filmstrip",
     "filmstrip_points",
     "fit",
     "fit_pca",
     "fit_probe",
+    "fit_svi",
     "fit_tsne",
     "fit_umap",
     "gaussian_kl",
     "generator_for",
     "grid_sheet",
     "import_dataset",
+    "importance_bound",
     "interpolate",
     "interpolate_through",
     "interpolation_animation",
@@ -140,10 +160,12 @@ __all__ = [
     "list_runs",
     "load_dataset",
     "load_test_data",
+    "log_likelihood",
     "make_dataset",
     "make_map",
     "map_html",
     "mean_difference",
+    "mmd_to_prior",
     "nearest",
     "new_state",
     "off_manifold",
@@ -154,12 +176,17 @@ __all__ = [
     "place_among",
     "prior_sheet",
     "project",
+    "refine",
+    "report_from_json",
     "restore_state",
     "resume",
+    "round_trip",
     "sample_prior",
     "separation",
+    "standard_posterior",
     "table_bytes",
     "train",
+    "train_svi",
     "traversal_animation",
     "traversal_sheet",
     "traverse",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 import tyro
 from tqdm import tqdm
 
@@ -23,11 +24,14 @@ from vae.device import DeviceError, choose_device
 from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
+from vae.full_evaluation import FullConfig, evaluate_fully
 from vae.jobs import Job, JobError, run_job
 from vae.onnx_export import OnnxError
 from vae.pack import Imported, import_dataset
 from vae.runs import Run, RunError, open_run, run_path
 from vae.staged import is_staged, staged_job
+from vae.svi_run import fit_svi
+from vae.svi_training import SviConfig, SviEpoch
 from vae.train import Epoch, Step
 
 Inlined = tyro.conf.arg(name="")
@@ -67,6 +71,9 @@ class Evaluate:
     """Draws of z per image."""
     seed: int = 0
     """Seeds those draws."""
+    full: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Every estimator (minutes): bounds of log p(x), gaps, diagnostics. Interrupted, the same command goes on."""
+    sizes: Annotated[FullConfig, Inlined] = dataclasses.field(default_factory=FullConfig)
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON instead of a table."""
     device: str = "auto"
@@ -109,8 +116,26 @@ class Import:
     """Make colour images grey."""
 
 
-COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export | Import]] = {
+@dataclass(frozen=True)
+class Svi:
+    """Train a run by stochastic variational inference, each image with its own q (small data sets; can't be resumed)."""
+
+    run: str
+    """The run's name, a folder under checkpoints/."""
+    svi: Annotated[SviConfig, Inlined] = dataclasses.field(default_factory=SviConfig)
+    preset: PresetName = "fast"
+    """The model's architecture is this preset's."""
+    dataset: str = "fashion-mnist"
+    """A data set under data/."""
+    images: int = 2000
+    """The first so many training images."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
+
+
+COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export | Import | Svi]] = {
     "train": Train,
+    "svi": Svi,
     "evaluate": Evaluate,
     "map": MakeMap,
     "export": Export,
@@ -151,6 +176,8 @@ def _carry_out(name: str, arguments: list[str]) -> int:
         return _train(arguments)
     if name == "evaluate":
         return _evaluate(_parse(Evaluate, name, arguments))
+    if name == "svi":
+        return _svi(_parse(Svi, name, arguments))
     if name == "map":
         return _map(_parse(MakeMap, name, arguments))
     if name == "export":
@@ -184,6 +211,8 @@ def _train(arguments: list[str]) -> int:
     except argparse.ArgumentError:
         early = argparse.Namespace(run=None, preset=None, dataset=None, resume=False)
     stored = open_run(early.run) if early.resume and early.run else None
+    if stored is not None and stored.config.preset not in PRESETS:
+        raise UsageError(f"run {stored.name} is of another training ({stored.config.preset}), which isn't resumed: train anew")
     options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, early.dataset, stored))
     if stored is not None:
         return _resume(options, stored)
@@ -286,7 +315,13 @@ def _evaluate(options: Evaluate) -> int:
         raise UsageError(f"--samples must be from 1 to 100,000, got {options.samples}")
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed must be from 0 to 4,294,967,295, got {options.seed}")
+    if not options.full and options.sizes != FullConfig():
+        raise UsageError("the numbers of images, steps, chains and draws belong to a full evaluation: add --full")
+    if options.full and options.samples != 1:
+        raise UsageError("--samples is of the quick evaluation; with --full say --elbo-samples or --importance-samples")
     run, device = _opened(options.run), choose_device(options.device)
+    if options.full:
+        return _evaluate_fully(run, options, device)
     # NOTE: the delay keeps the bar off the screen until there is progress: what is refused says one line.
     with tqdm(unit="image", desc="evaluating", dynamic_ncols=True, delay=1e-3) as bar:
 
@@ -296,6 +331,24 @@ def _evaluate(options: Evaluate) -> int:
 
         report = evaluate(run, options.samples, options.seed, device, show)
     print(json.dumps(dataclasses.asdict(report), indent=2) if options.json else _table(report))
+    return 0
+
+
+def _evaluate_fully(run: Run, options: Evaluate, device: torch.device) -> int:
+    try:
+        with tqdm(dynamic_ncols=True, delay=1e-3, bar_format="{desc:12}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}") as bar:
+
+            def show(stage: str, done: int, total: int) -> None:
+                if bar.desc != f"{stage}: ":
+                    bar.reset(total)
+                    bar.set_description(stage)
+                bar.update(done - bar.n)
+
+            report = evaluate_fully(run, options.sizes, options.seed, device, show)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(json.dumps(dataclasses.asdict(report), indent=2) if options.json else report.table())
     return 0
 
 
@@ -313,6 +366,27 @@ def _table(report: Report) -> str:
         f"{report.unit}, {report.likelihood} likelihood"
     )
     return "\n".join([head, *(f"  {label:32}{value}" for label, value in rows)])
+
+
+def _svi(options: Svi) -> int:
+    if not 1 <= options.images <= 1_000_000:
+        raise UsageError(f"--images must be from 1 to 1,000,000, got {options.images}")
+    model = PRESETS[options.preset].model_for(load_dataset(options.dataset, "test").image_shape)
+    device = choose_device(options.device)
+    with tqdm(unit="step", dynamic_ncols=True, delay=1e-3) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        def tell(epoch: SviEpoch) -> None:
+            line = f"epoch {epoch.epoch:3}  -ELBO own q {-epoch.elbo:.2f}  encoder {-epoch.encoder_elbo:.2f} nats per image"
+            tqdm.write(f"{line}  (KL {epoch.kl:.2f}; training images)", file=sys.stderr)
+
+        run = fit_svi(options.run, options.dataset, model, options.svi, options.images, device, tell, show)
+    print(f"\nrun {run.name} in {run.path}")
+    print(_table(Report(**run.reports()["samples=1,seed=0"])))
+    return 0
 
 
 def _map(options: MakeMap) -> int:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Purpose = Literal["order", "noise", "validation", "evaluation", "preview", "view"]
-_PURPOSES: tuple[Purpose, ...] = ("order", "noise", "validation", "evaluation", "preview", "view")
+Purpose = Literal[
+    "order",
+    "noise",
+    "validation",
+    "evaluation",
+    "preview",
+    "view",
+    "subset",
+    "refinement",
+    "importance",
+    "annealing",
+    "aggregate",
+]
+# NOTE: a stream depends on its purpose's place here: new purposes go at the end.
+_PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 class DeviceError(ValueError):

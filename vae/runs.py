@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -455,6 +456,24 @@ class Run:
         if not all(isinstance(report, dict) for report in reports.values()):
             raise RunError(f"{file}: expected a report for each setting, found something else: it is foreign, {mend}")
         return reports
+
+    def save_piece(self, key: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a piece of a long evaluation, under the key of what it is made from."""
+        folder = self.path / "evaluation" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_npz(folder / f"{name}.npz", arrays)
+
+    def load_piece(self, key: str, name: str) -> dict[str, np.ndarray] | None:
+        """What `save_piece` kept; None if there is nothing, or nothing whole: it is then made anew."""
+        with contextlib.suppress(RunError):
+            return self._load_npz(self.path / "evaluation" / key / f"{name}.npz", "")
+        return None
+
+    def forget_pieces(self, key: str) -> None:
+        """Remove the pieces of an evaluation whose report is kept."""
+        shutil.rmtree(self.path / "evaluation" / key, ignore_errors=True)
+        with contextlib.suppress(OSError):  # pieces of other evaluations are there
+            (self.path / "evaluation").rmdir()
 
     def save_preview(
         self, epoch: int, reconstructions: UInt8[np.ndarray, "n c h w"], samples: UInt8[np.ndarray, "m c h w"]
