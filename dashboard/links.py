@@ -18,14 +18,32 @@ from jaxtyping import Float32
 
 from dashboard.colourings import colouring_names
 from dashboard.components.latent_map import make_selection, parse_polygon, parse_view, polygon_text, view_text
-from dashboard.resources import LoadedRun, ShownMap, find_map
-from dashboard.state import Place, Visit
+from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
+from dashboard.state import Place, Visit, current_visit
 from vae import MapConfig
 
 MAX_ABS_Z = 20.0
 DIGEST_LENGTH = 8
 DECIMALS = 2
 MAX_CHOSEN = 1000
+
+
+def begin_page() -> tuple[Visit, LoadedRun] | None:
+    """What each page about a run begins with: the visit and its run, made to fit each other and mirrored in the URL, and what
+    is to be noted told. None where there is no run.
+
+    Raises:
+        RunError, DataError: the run, or the data it was trained on, can't be used.
+    """
+    visit = current_visit()
+    if visit is None:
+        return None
+    loaded = load_run(visit.run)
+    fit_to_run(visit, loaded)
+    write_url(visit, loaded)
+    while visit.notes:
+        st.info(visit.notes.pop(0))
+    return visit, loaded
 
 
 def fit_to_run(visit: Visit, loaded: LoadedRun) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.links import fit_to_run, write_url
+from dashboard.links import begin_page
 from dashboard.markdown import plain
 from dashboard.pictures import enlarged
-from dashboard.resources import LoadedRun, load_run
-from dashboard.state import Visit, current_visit
+from dashboard.resources import LoadedRun
+from dashboard.state import Visit
 from dashboard.uploads import offer_upload
 from vae import DataError, ImageDataset, list_datasets, load_dataset
 from vae.data import Split, data_root
@@ -37,14 +37,10 @@ class Tile:
 
 def page() -> None:
     """Draw the page."""
-    visit = current_visit()
-    if visit is None:
+    begun = begin_page()
+    if begun is None:
         return
-    loaded = load_run(visit.run)
-    fit_to_run(visit, loaded)
-    write_url(visit, loaded)
-    while visit.notes:
-        st.info(visit.notes.pop(0))
+    visit, loaded = begun
     st.subheader("Data set")
     name = _choose(loaded)
     titles = ("Images", "Numbers", "Hardest and easiest", "Almost the same", "Add your own")

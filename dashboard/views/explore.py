@@ -32,13 +32,13 @@ from dashboard.components.latent_sliders import (
 )
 from dashboard.components.picture_grid import picture_grid
 from dashboard.downloads import offer_downloads, offer_run
-from dashboard.links import fit_to_run, write_url
+from dashboard.links import begin_page, write_url
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
-from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
+from dashboard.resources import LoadedRun, ShownMap, find_map
 from dashboard.search import search_images
 from dashboard.selection import selection_panel
-from dashboard.state import Visit, current_visit
+from dashboard.state import Visit
 from vae import generator_for, sample_prior
 
 MAP_HEIGHT = 478
@@ -58,13 +58,10 @@ ORIGINS = {
 
 def page() -> None:
     """Draw the page."""
-    visit = current_visit()
-    if visit is None:
+    begun = begin_page()
+    if begun is None:
         return
-    loaded = load_run(visit.run)
-    fit_to_run(visit, loaded)
-    while visit.notes:
-        st.info(visit.notes.pop(0))
+    visit, loaded = begun
     shown, problem = find_map(loaded, visit.map)
     left, right = st.columns([58, 42], gap="small")
     with left:

@@ -12,9 +12,9 @@ from dashboard.generate.interpolation import interpolation
 from dashboard.generate.samples import samples
 from dashboard.generate.shared import keep
 from dashboard.generate.traversal import traversal
-from dashboard.links import fit_to_run, write_url
-from dashboard.resources import LoadedRun, load_run
-from dashboard.state import Visit, current_visit
+from dashboard.links import begin_page
+from dashboard.resources import LoadedRun
+from dashboard.state import Visit
 
 SECTIONS: dict[str, Callable[[LoadedRun, Visit], None]] = {
     "Samples": samples,
@@ -27,14 +27,10 @@ SECTIONS: dict[str, Callable[[LoadedRun, Visit], None]] = {
 
 def page() -> None:
     """Draw the page: the section that is chosen and no other."""
-    visit = current_visit()
-    if visit is None:
+    begun = begin_page()
+    if begun is None:
         return
-    loaded = load_run(visit.run)
-    fit_to_run(visit, loaded)
-    write_url(visit, loaded)
-    while visit.notes:
-        st.info(visit.notes.pop(0))
+    visit, loaded = begun
     names = list(SECTIONS)
     key = keep(loaded, "section", names[0], names)
     st.segmented_control("Generate", names, required=True, key=key)

@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 
 from dashboard.downloads import offer_downloads
-from dashboard.links import fit_to_run, write_url
+from dashboard.links import begin_page
 from dashboard.pictures import difference, enlarged, to_uint8
-from dashboard.resources import LoadedRun, Subject, load_run
-from dashboard.state import Visit, current_visit
+from dashboard.resources import LoadedRun, Subject
+from dashboard.state import Visit
 from vae import generator_for, sample_prior
 from vae.images import Adjustments, ImageError, Invert, Picture, Prepared, default_adjustments, prepare, read_picture, to_png
 
@@ -22,14 +22,10 @@ TURNS = ("upright", "90° clockwise", "180°", "90° counter-clockwise")
 
 def page() -> None:
     """Draw the page."""
-    visit = current_visit()
-    if visit is None:
+    begun = begin_page()
+    if begun is None:
         return
-    loaded = load_run(visit.run)
-    fit_to_run(visit, loaded)
-    write_url(visit, loaded)
-    while visit.notes:
-        st.info(visit.notes.pop(0))
+    visit, loaded = begun
     st.subheader("Reconstruct a picture")
     channels, height, width = loaded.data.image_shape
     colour = "grey" if channels == 1 else "colour"
