@@ -12,7 +12,8 @@ from jaxtyping import Float32, UInt8
 from dashboard.generate.shared import decoded
 from dashboard.pictures import original_size, point_npy, zip_of
 from dashboard.resources import LoadedRun
-from vae import Sheet, draw_animation, draw_png
+from vae import Sheet, draw_animation, draw_sheet
+from vae.drawing import AnimationFormat, SheetFormat
 from vae.sheets import decoded as sheet_pictures
 
 
@@ -25,9 +26,10 @@ def offer_pictures(
     title: str,
     columns: int | None = None,
     row_labels: tuple[str, ...] = (),
+    moves: bool = False,
 ) -> None:
-    """The downloads of a section, made when they are asked for: a sheet where there are ``columns``, else an animation there
-    and back; the pictures in full size; the points that they are decoded from."""
+    """The downloads of a section, made when they are asked for: a sheet where there are ``columns``, an animation there and
+    back where the points lie along a path (``moves``); the pictures in full size; the points that they are decoded from."""
     stem = f"{loaded.run.path.name}-{name}"
     caption = f"{loaded.run.path.name}: {title}"
 
@@ -35,34 +37,28 @@ def offer_pictures(
         with loaded.lock:
             return sheet_pictures(loaded.model, points)[0]
 
+    def sheet(kind: SheetFormat) -> bytes:
+        return draw_sheet(Sheet(caption, pictures(), columns or 1, row_labels=row_labels), kind)
+
+    def animation(kind: AnimationFormat) -> bytes:
+        return draw_animation(pictures(), kind, caption=caption)
+
     def archive() -> bytes:
         titles = [f"{number:03d} {_file_name(text)}".strip() for number, text in enumerate(captions, 1)]
         return zip_of({f"{title}.png": original_size(one) for title, one in zip(titles, decoded(loaded, points), strict=True)})
 
-    with st.popover("Download", icon=":material/download:"):
-        if columns is None:
-            animation = partial(_animation, pictures, caption)
-            st.download_button("Animation (GIF)", animation, f"{stem}.gif", "image/gif", on_click="ignore", key=f"{stem}-gif")
-        else:
-            sheet = partial(_sheet, pictures, caption, columns, row_labels)
-            st.download_button("Sheet (PNG)", sheet, f"{stem}.png", "image/png", on_click="ignore", key=f"{stem}-sheet")
-        zipped = f"{stem}.zip"
-        st.download_button("Pictures (ZIP of PNG)", archive, zipped, "application/zip", on_click="ignore", key=f"{stem}-zip")
-        data = point_npy(points)
-        st.download_button("Latent points (NPY)", data, f"{stem}-z.npy", on_click="ignore", key=f"{stem}-npy")
-
-
-def _sheet(
-    pictures: Callable[[], UInt8[np.ndarray, "count channels height width"]],
-    caption: str,
-    columns: int,
-    row_labels: tuple[str, ...],
-) -> bytes:
-    return draw_png(Sheet(caption, pictures(), columns, row_labels=row_labels))
-
-
-def _animation(pictures: Callable[[], UInt8[np.ndarray, "count channels height width"]], caption: str) -> bytes:
-    return draw_animation(pictures(), "gif", caption=caption)
+    files: dict[str, tuple[Callable[[], bytes], str, str]] = {}
+    if columns is not None:
+        files["Sheet (PNG)"] = partial(sheet, "png"), "png", "image/png"
+        files["Sheet (SVG)"] = partial(sheet, "svg"), "svg", "image/svg+xml"
+    if moves:
+        files["Animation (GIF)"] = partial(animation, "gif"), "gif", "image/gif"
+        files["Animation (WebP)"] = partial(animation, "webp"), "webp", "image/webp"
+    files["Pictures (ZIP of PNG)"] = archive, "zip", "application/zip"
+    files["Latent points (NPY)"] = partial(point_npy, points), "npy", "application/octet-stream"
+    with st.popover("Download", icon=":material/download:", key=f"{stem}-downloads"):
+        for label, (content, end, kind) in files.items():
+            st.download_button(label, content, f"{stem}.{end}", kind, on_click="ignore", key=f"{stem}-{end}", width="stretch")
 
 
 def _file_name(text: str) -> str:

@@ -72,4 +72,6 @@ def line_panel(
         picture = original_size(decoded(loaded, frames.points[step : step + 1])[0])
         file = f"{visit.run}-{section}-frame{step + 1}.png"
         st.download_button("This frame (PNG)", picture, file, "image/png", on_click="ignore", key=f"{key}-png")
-        offer_pictures(loaded, section, frames.points, frames.labels, title=f"{frames.labels[0]} to {frames.labels[-1]}")
+        offer_pictures(
+            loaded, section, frames.points, frames.labels, title=f"{frames.labels[0]} to {frames.labels[-1]}", moves=True
+        )

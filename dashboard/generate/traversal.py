@@ -95,7 +95,8 @@ def _one(loaded: LoadedRun, visit: Visit, row: int, dimension: int, offsets: Flo
         columns=columns,
         size=140,
     )
-    offer_pictures(loaded, f"traversal-{row}-dimension{dimension}", z, captions, title=title, columns=columns)
+    name = f"traversal-{row}-dimension{dimension}"
+    offer_pictures(loaded, name, z, captions, title=title, columns=columns, moves=True)
     if chosen is not None:
         open_in_explore(visit, row, z[chosen], "moved")
 

@@ -328,14 +328,14 @@ def test_sheets_animations_and_archives_are_what_they_say(encodings: Encodings, 
         )
     loaded, names = load_run(RUN), ["a/b", "c"]
     downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", columns=2)
-    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two")
+    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", moves=True)
     assert Image.open(io.BytesIO(offered["Sheet (PNG)"]())).format == "PNG"
     assert Image.open(io.BytesIO(offered["Animation (GIF)"]())).n_frames == 2  # type: ignore[attr-defined]
     with zipfile.ZipFile(io.BytesIO(offered["Pictures (ZIP of PNG)"]())) as archive:
         assert archive.namelist() == ["001 a_b.png", "002 c.png"]
         picture = np.asarray(Image.open(io.BytesIO(archive.read("001 a_b.png"))))
     np.testing.assert_array_equal(picture, downloads.decoded(loaded, encodings.mean[:2])[0, 0])
-    np.testing.assert_array_equal(np.load(io.BytesIO(offered["Latent points (NPY)"])), encodings.mean[:2])
+    np.testing.assert_array_equal(np.load(io.BytesIO(offered["Latent points (NPY)"]())), encodings.mean[:2])
 
 
 def test_what_was_chosen_outlasts_other_sections_and_pages(generate: Callable[..., AppTest]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, nearest, open_run
@@ -246,3 +247,15 @@ def test_a_sample_opens_in_explore(generate: Generate) -> None:
     page.get_by_role("button", name="Open sample 3 in Explore").click()
     expect(page).to_have_url(re.compile(r"/(explore)?\?.*z=\d+%3A"))
     expect(page.get_by_text("a sample of the prior N(0, I)")).to_be_visible()
+
+
+def test_a_traversal_is_taken_away_as_a_moving_picture(generate: Generate) -> None:
+    generate.show("Traversal")
+    generate.page.get_by_role("button", name="Download").first.click()
+    with generate.page.expect_download() as download:
+        generate.page.get_by_role("button", name="Animation (GIF)").click()
+    with Image.open(download.value.path()) as picture:
+        assert (picture.format, picture.n_frames) == ("GIF", 16)  # nine there, seven back
+        first = np.asarray(picture.convert("L")).copy()
+        picture.seek(8)
+        assert np.abs(first.astype(int) - np.asarray(picture.convert("L"))).max() > 30
