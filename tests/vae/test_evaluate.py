@@ -102,7 +102,7 @@ def test_other_test_images_than_the_runs_are_refused(tiny_run: Run) -> None:
     changed = dataclasses.replace(tiny_run.config, data_digests=tiny_run.config.data_digests | {"test": "0" * 16})
     with pytest.raises(
         DataError,
-        match="its test images are not those .* digest 0000000000000000, found .*: restore them",
+        match="its test images are not those .*digest 0000000000000000, found .*: restore them",
     ):
         load_test_data(Run(tiny_run.path, changed))
 
