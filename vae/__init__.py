@@ -24,6 +24,7 @@ from vae.directions import (
     project,
     separation,
 )
+from vae.distributed import PeerError
 from vae.drawing import Sheet, draw_animation, draw_png, draw_sheet, draw_svg
 from vae.encodings import Encodings
 from vae.evaluate import Report, encode_images, evaluate, load_run_data, load_test_data, pixel_entropy
@@ -99,6 +100,7 @@ __all__ = [
     "ModelConfig",
     "Note",
     "OnnxError",
+    "PeerError",
     "Posterior",
     "Preset",
     "Probe",
