@@ -42,7 +42,7 @@ class Curves:
             self._write(f"reconstruction/{split}", -means.reconstruction, event.step)
             self._write(f"kl/{split}", means.kl, event.step)
         for name in ("active_units", "learning_rate", "beta", "gradient_norm", "images_per_second"):
-            self._write(name, getattr(event, name), event.step)
+            self._write(name, float(getattr(event, name)), event.step)
         self._writer.flush()
 
     def close(self) -> None:

@@ -75,7 +75,11 @@ def share(count: int) -> slice:
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in one message. They are of one type and on one device."""
+    """Replace each tensor by its sum over all processes, in one message. They are of one type and on one device.
+
+    Raises:
+        PeerError: another process has ended.
+    """
     if world() == 1:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -102,3 +106,12 @@ def any_of(flag: bool) -> bool:
     found = torch.tensor(float(flag))
     add_up([found])
     return bool(found)
+
+
+def wait() -> None:
+    """Wait until all processes are here.
+
+    Raises:
+        PeerError: one of them has ended.
+    """
+    add_up([torch.zeros(1)])

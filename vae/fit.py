@@ -170,6 +170,7 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
 
 def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: list[int]) -> None:
     """The training loop; without a recorder nothing is written. The processes agree after each event whether to stop."""
+    distributed.wait()  # for the first, which may find that the run is another's
     splits = {split: load_run_data(run, split) for split in _SPLITS}
     state = _starting_state(run, device)
     if recorder:

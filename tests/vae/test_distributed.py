@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 import torch.distributed as dist
 
-from vae import DeviceError, ModelConfig, Run, TrainConfig, distributed, fit, open_run, resume
+from vae import DeviceError, ModelConfig, PeerError, Run, TrainConfig, distributed, fit, open_run, resume
 from vae.__main__ import main
 
 MODEL = ModelConfig(height=8, width=8, latent=3, architecture="plain", widths=(3, 4), blocks=0, hidden=0)
@@ -169,17 +169,11 @@ def test_a_signal_stops_all_and_another_number_of_processes_goes_on(tmp_path: Pa
 
 # --- two processes in a script of their own ------------------------------------------------------------------------
 
-HEAD = """
-import json, os, sys
-import numpy as np, torch, torch.distributed as dist
-from vae import ModelConfig, PeerError, Step, TrainConfig, distributed, make_dataset, new_state, train
-"""
-
 
 @contextlib.contextmanager
 def two(script: Path, code: str) -> Iterator[list[subprocess.Popen[str]]]:
     """Two processes that find each other as those that torchrun starts do, without torchrun to end one for the other."""
-    script.write_text(HEAD + code)
+    script.write_text(code)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     shared |= {"TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1"}
     started = []
@@ -198,14 +192,17 @@ def two(script: Path, code: str) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-BATCH_STATISTICS = """
+SCRIPT = """import json, os, sys
+import numpy as np, torch, torch.distributed as dist
+from vae import ModelConfig, PeerError, Step, TrainConfig, distributed, fit, generator_for, make_dataset, new_state, train
+
 model = ModelConfig(height=8, width=8, latent=3, widths=(4,), blocks=1, hidden=8)
 config = TrainConfig(epochs=1, batch_size=3, precision="fp32", ema_decay=0.9, free_bits=0.01)
 images = np.random.default_rng(0).integers(0, 256, (10, 1, 8, 8)).astype(np.uint8)
 with distributed.joined("cpu") as device:
     state = new_state(model, config, device)
     first = state.model.encoder.features[0]
-    order = torch.randperm(10, generator=__import__("vae").generator_for(0, "order", 0))
+    order = torch.randperm(10, generator=generator_for(0, "order", 0))
     whole = torch.tensor(images)[order[:3]].float() / 255
     means = [first(part).mean(dim=(0, 2, 3)).detach() for part in (whole[:2], whole[2:])]
     expected = 0.1 * (2 * means[0] + means[1]) / 3
@@ -223,44 +220,38 @@ with distributed.joined("cpu") as device:
                 dist.all_gather(both, value)
                 assert torch.equal(both[0], both[1]), name
     assert shares == [3, 3, 3, 1], shares  # of the last batch the second process has no rows
-"""
 
-
-def test_batch_statistics_are_the_weighted_mean_of_the_processes(tmp_path: Path) -> None:
-    """And both processes hold the very same weights after every step, an empty share included."""
-    with two(tmp_path / "buffers.py", BATCH_STATISTICS) as processes:
-        for process in processes:
-            said = process.communicate()[1]
-            assert process.returncode == 0, said
-
-
-LOST = """
-from vae.__main__ import main
-import vae.fit
-if os.environ["RANK"] == "1":
-    steps = sys.modules["vae.train"]._gradient_step
+    # What follows ends the second process in the middle of the second epoch.
     def vanish(state, *arguments):
         if state.step == 5:
             os._exit(9)
-        return steps(state, *arguments)
-    sys.modules["vae.train"]._gradient_step = vanish
-sys.exit(main(["train", "--run", "lost", "--dataset", "tiny", "--device", "cpu", "--preset", "notes", "--widths", "3", "4",
-               "--latent", "3", "--epochs", "3", "--batch-size", "16"]))
+        return step(state, *arguments)
+    if distributed.rank() == 1:
+        step = sys.modules["vae.train"]._gradient_step
+        sys.modules["vae.train"]._gradient_step = vanish
+    plain = ModelConfig(height=8, width=8, latent=3, architecture="plain", widths=(3, 4), blocks=0, hidden=0)
+    try:
+        fit("lost", "tiny", plain, TrainConfig(epochs=3, batch_size=16, precision="fp32"), "notes", device)
+    except PeerError as error:
+        print(error)
 """
 
 
-def test_a_lost_process_is_told_and_the_state_stays(tmp_path: Path) -> None:
-    with two(tmp_path / "lost.py", LOST) as processes:
-        said = [process.communicate()[1] for process in processes]
-        assert [process.returncode for process in processes] == [1, 9], said
-    assert said[0].splitlines()[-1] == "error: another process of this training has ended, its own message says why"
-    assert "Traceback" not in said[0]
+def test_batch_statistics_are_a_weighted_mean_and_a_lost_process_is_told(tmp_path: Path) -> None:
+    """Both processes hold the very same weights after every step, an empty share included. When one is gone, the other
+    ends with a sentence, and the run can be taken up."""
+    with two(tmp_path / "script.py", SCRIPT) as processes:
+        said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 9], said
+    assert said[0][0].strip() == "another process of this training has ended, its own message says why"
     run = open_run("lost")
     status, stored = run.status(), run.load_state()
     assert status is not None
     assert stored is not None
-    assert (status.state, stored[1]["epoch"]) == ("failed", 1)
-    assert main(["train", "--run", "lost", "--resume", "--device", "cpu"]) == 0
+    assert (status.state, status.error) == ("failed", said[0][0].strip())
+    assert stored[1]["epoch"] == 1
+    resume("lost", CPU)
+    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3]
 
 
 def test_the_second_process_says_who_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,6 +259,16 @@ def test_the_second_process_says_who_it_is(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("RANK", "1")
     assert main(["train", "--run", "x", "--dataset", "gone"]) == 2
     assert capsys.readouterr().err.startswith("error in process 1: ")
+
+
+def test_a_lost_process_is_a_line_of_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def lost() -> None:
+        raise PeerError("another process of this training has ended, its own message says why")
+
+    monkeypatch.setattr(distributed, "wait", lost)
+    assert main(["train", "--run", "x", "--dataset", "tiny", "--device", "cpu"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["error: another process of this training has ended, its own message says why"]
 
 
 def test_a_ctrl_c_at_one_process_is_agreed_on(monkeypatch: pytest.MonkeyPatch) -> None:
