@@ -21,8 +21,8 @@ settings.load_profile("steady")
 # NOTE: before anything imports vae. Outside the tests the annotations are only read by people and by mypy. vae.config,
 # vae.images and the command line are left out: what reaches them may be of any type, and they say so in sentences.
 MODULES = (
-    "annealing arrays data device diagnostics directions drawing encodings evaluate fit folders full_evaluation "
-    "html_map inference latent likelihood model objective onnx_export pack package parquet posterior preview "
+    "annealing arrays curves data device diagnostics directions distributed drawing encodings evaluate fit folders "
+    "full_evaluation html_map inference latent likelihood model objective onnx_export pack package parquet posterior preview "
     "projection readers runs shapes sheets sources staged survey svi_run svi_training tables train"
 )
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")

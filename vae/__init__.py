@@ -24,9 +24,10 @@ from vae.directions import (
     project,
     separation,
 )
+from vae.distributed import PeerError
 from vae.drawing import Sheet, draw_animation, draw_png, draw_sheet, draw_svg
 from vae.encodings import Encodings
-from vae.evaluate import Report, encode_images, evaluate, load_test_data, pixel_entropy
+from vae.evaluate import Report, encode_images, evaluate, load_run_data, load_test_data, pixel_entropy
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Stopped, default_map, fit, make_map, resume
 from vae.full_evaluation import Figure, FullConfig, FullReport, evaluate_fully, report_from_json
@@ -72,7 +73,7 @@ from vae.sheets import (
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch, train_svi
 from vae.tables import arrays_npz, encodings_table, table_bytes
-from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
+from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
 
 __all__ = [
     "MAP_PARAMETERS",
@@ -97,7 +98,9 @@ __all__ = [
     "Map",
     "MapConfig",
     "ModelConfig",
+    "Note",
     "OnnxError",
+    "PeerError",
     "Posterior",
     "Preset",
     "Probe",
@@ -159,6 +162,7 @@ __all__ = [
     "list_datasets",
     "list_runs",
     "load_dataset",
+    "load_run_data",
     "load_test_data",
     "log_likelihood",
     "make_dataset",

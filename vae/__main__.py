@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -18,9 +19,11 @@ import torch
 import tyro
 from tqdm import tqdm
 
+import vae.distributed as distributed
 from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName, TrainConfig, to_json
+from vae.curves import CurvesError
 from vae.data import DataError, load_dataset
-from vae.device import DeviceError, choose_device
+from vae.device import DeviceError, choose_device, give_way
 from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
@@ -32,7 +35,7 @@ from vae.runs import Run, RunError, open_run, run_path
 from vae.staged import is_staged, staged_job
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch
-from vae.train import Epoch, Step
+from vae.train import Epoch, Note, Step
 
 Inlined = tyro.conf.arg(name="")
 SHOWN_LEFT_OUT = 5
@@ -45,7 +48,9 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Train:
-    """Train a run, then evaluate it and make its map. Ctrl-C stops and saves; --resume continues."""
+    """Train a run, then evaluate it and make its map. Ctrl-C stops and saves; --resume continues.
+
+    On several GPUs, or in several processes on CPUs: torchrun --nproc-per-node=N -m vae train ..."""
 
     run: str
     """The run's name, a folder under checkpoints/."""
@@ -59,6 +64,11 @@ class Train:
     """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
     resume: bool = False
     """Continue the run from its last saved step, with its own configuration."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the curves for TensorBoard too, into the run's folder tensorboard/."""
+    background: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Give way to other programs: niceness 10, and one core left free. Fewer threads add up in another order, so the last
+    digits of the results may differ; nothing else does."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,8 @@ class Import:
     """Fit the images into a square of this side, 16 to 128, divisible by 4; else they keep their size and are padded."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Make colour images grey."""
+    validation_fraction: float | None = None
+    """Share of the training images held out; None: a twelfth, or the validation images that the source has."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +165,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
         return _carry_out(arguments[0], arguments[1:])
-    except (UsageError, ConfigError, DataError, DeviceError, JobError, RunError, ExportError, OnnxError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (UsageError, ConfigError, CurvesError, DataError, DeviceError, JobError, RunError, ExportError, OnnxError) as error:
+        return _complain(str(error), 2)
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    except (FloatingPointError, distributed.PeerError) as error:
+        return _complain(str(error), 1)
     except KeyboardInterrupt:
         return 130
+
+
+def _complain(sentence: str, status: int) -> int:
+    number = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    print(f"error: {sentence}" if number == "0" else f"error in process {number}: {sentence}", file=sys.stderr)
+    return status
 
 
 def _usage() -> str:
@@ -214,15 +229,18 @@ def _train(arguments: list[str]) -> int:
     if stored is not None and stored.config.preset not in PRESETS:
         raise UsageError(f"run {stored.name} is of another training ({stored.config.preset}), which isn't resumed: train anew")
     options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, early.dataset, stored))
+    if options.background:
+        give_way()
     if stored is not None:
         return _resume(options, stored)
     images = load_dataset(options.dataset, "test")
     channels, height, width = images.image_shape
     model = dataclasses.replace(options.model, channels=channels, height=height, width=width)
-    device = choose_device(options.device)
-    return _finished(
-        lambda show: fit(options.run, options.dataset, model, options.training, options.preset, device, show), options.run
-    )
+
+    def work(device: torch.device, show: Callable[[Event], None]) -> Run:
+        return fit(options.run, options.dataset, model, options.training, options.preset, device, show, options.tensorboard)
+
+    return _carried_through(work, options.run, options.device)
 
 
 def _train_defaults(preset: str | None, dataset: str | None, stored: Run | None) -> Train:
@@ -252,11 +270,24 @@ def _resume(options: Train, stored: Run) -> int:
         raise UsageError(
             f"--resume continues run {stored.name} as it was configured: its {changed[0]}; start a new run to change it"
         )
-    device = choose_device(options.device)
-    return _finished(lambda show: resume(stored.name, device, show), stored.name)
+    return _carried_through(
+        lambda device, show: resume(stored.name, device, show, options.tensorboard), stored.name, options.device
+    )
 
 
-def _finished(work: Callable[[Callable[[Event], None]], Run], name: str) -> int:
+def _carried_through(work: Callable[[torch.device, Callable[[Event], None]], Run], name: str, device: str) -> int:
+    """A training, in one process or several, of which the first shows how it goes."""
+    with distributed.joined(device) as own:
+        if distributed.rank() == 0:
+            return _shown(lambda show: work(own, show), name)
+        try:
+            work(own, lambda _: None)
+        except Stopped:
+            return 130
+        return 0
+
+
+def _shown(work: Callable[[Callable[[Event], None]], Run], name: str) -> int:
     try:
         with _Progress() as show:
             run = work(show)
@@ -294,6 +325,8 @@ class _Progress:
                 f"{event.images_per_second:,.0f} images/s"
             )
             tqdm.write(line + ("  best" if event.best else ""), file=sys.stderr)
+        elif isinstance(event, Note):
+            tqdm.write(f"note: {event.text}", file=sys.stderr)
         elif event != "training":
             if self._bar is not None:
                 self._bar.close()
@@ -434,7 +467,11 @@ def _import(options: Import) -> int:
                 if job is not None:
                     job.progress(done, total)
 
-            made = import_dataset(options.source, options.name, options.size, options.grey, show, resumable=not staged)
+            made = import_dataset(
+                *(options.source, options.name, options.size, options.grey, show),
+                resumable=not staged,
+                validation_fraction=options.validation_fraction,
+            )
     except KeyboardInterrupt:
         print("stopped; nothing was kept" if staged else "stopped; the same command goes on from here", file=sys.stderr)
         return 130

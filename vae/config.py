@@ -146,19 +146,35 @@ class TrainConfig:
     """
 
     epochs: int = 10
-    """Passes over the training split."""
+    """Passes over the training split, at most."""
     batch_size: int = 256
-    """Images in one gradient step."""
+    """Images in one gradient step, over all processes together."""
     learning_rate: float = 3e-3
     """Peak learning rate of Adam (AdamW where weight_decay is above 0)."""
     schedule: Schedule = "one-cycle"
     """constant, or one-cycle: a cosine rise over the first fifth of the steps, then a cosine fall to 0."""
     weight_decay: float = 0.0
     """Decoupled weight decay of the weight matrices and kernels (not of biases and normalisation)."""
+    clip_norm: float = 0.0
+    """Scale a longer gradient down to this norm, over all parameters (0: never)."""
+    beta: float = 1.0
+    """Weight of the KL term in what is optimised (Higgins et al. 2017); what is reported is always the ELBO."""
+    warmup_epochs: int = 0
+    """Let that weight rise from 0, step by step, to reach beta at the end of so many epochs (Bowman et al. 2016)."""
+    free_bits: float = 0.0
+    """Nats of KL of each latent dimension, on average over the batch, that cost nothing (Kingma et al. 2016)."""
+    ema_decay: float = 0.0
+    """Validate and keep a moving average of the weights, of this decay a step, 0.999 say (0: the weights themselves)."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation ELBO (0: never)."""
+    validation_fraction: float | None = None
+    """Share of the training images held out; None: a twelfth, or what an import has set apart."""
     precision: Precision = "bf16"
     """bf16: mixed precision where the device is faster with it (likelihood and KL stay in fp32)."""
     channels_last: bool = True
     """Keep images and kernels in channels-last memory order."""
+    compile: bool = False
+    """Have torch.compile translate the model first, where that works: a minute's wait, for speed on a GPU."""
     seed: int = 0
     """Seeds the initial weights, the order of the images and the noise."""
 
@@ -168,9 +184,22 @@ class TrainConfig:
         _check_whole(self, "batch_size", 1, 65_536)
         _check_number(self, "learning_rate", 1e-8, 10.0)
         _check_number(self, "weight_decay", 0.0, 10.0)
+        _check_number(self, "clip_norm", 0.0, 1e9)
+        _check_number(self, "beta", 0.0, 1000.0)
+        _check_whole(self, "warmup_epochs", 0, 100_000)
+        _check_number(self, "free_bits", 0.0, 100.0)
+        _check_number(self, "ema_decay", 0.0, 0.999999)
+        _check_whole(self, "patience", 0, 100_000)
         _check_whole(self, "seed", 0, 2**32 - 1)
-        if not isinstance(self.channels_last, bool):
-            raise ConfigError(f"channels_last must be true or false, got {self.channels_last!r}")
+        if self.validation_fraction is not None:
+            _check_number(self, "validation_fraction", 0.0001, 0.9)
+        for field in ("channels_last", "compile"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(f"{field} must be true or false, got {getattr(self, field)!r}")
+        if self.warmup_epochs > self.epochs:
+            raise ConfigError(
+                f"warmup_epochs must be at most epochs, {self.epochs:,}, for beta to be reached, got {self.warmup_epochs:,}"
+            )
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,26 @@ class ImageDataset:
         _, channels, height, width = self.images.shape
         return (channels, height, width)
 
+    def rows(self, which: slice | Int64[np.ndarray, " rows"]) -> UInt8[np.ndarray, "rows channels height width"]:
+        """Some of the images, read from the disk where they are memory-mapped.
+
+        Raises:
+            DataError: their file has gone or been cut since it was opened.
+        """
+        if isinstance(self.images, np.memmap) and not self._whole_on_disk():
+            raise DataError(
+                f"{self.images.filename}: the images of data set {self.name} have gone or been cut while they were in use: "
+                "restore the file, then go on"
+            )
+        return self.images[which]
+
+    def _whole_on_disk(self) -> bool:
+        """NOTE: reading what a mapped file no longer has ends the process on the spot, so it is asked before."""
+        try:
+            return Path(self.images.filename).stat().st_size >= self.images.nbytes  # type: ignore[attr-defined]
+        except OSError:
+            return False
+
     def class_name(self, row: int) -> str | None:
         """The name of one image's class, or None in a data set without labels."""
         return None if self.labels is None else self.class_names[int(self.labels[row])]
@@ -124,19 +144,25 @@ def _sealed(images: Images, labels: Labels | None, class_names: tuple[str, ...],
     return ImageDataset(images, labels, class_names, name, hasher.hexdigest())
 
 
-def load_dataset(name: str, split: Split) -> ImageDataset:
+def load_dataset(name: str, split: Split, validation_fraction: float | None = None) -> ImageDataset:
     """One split of ``data/<name>``.
 
-    Of an imported data set the splits are those that the import made. Else the test split is the test file. A twelfth of the
-    training file, drawn with a fixed seed, is held out for validation (5,000 of Fashion-MNIST's 60,000); ``train`` is the
-    rest, in file order.
+    Of an imported data set the splits are those that the import made. Else the test split is the test file.
+    ``validation_fraction`` of the training file (None: a twelfth, 5,000 of Fashion-MNIST's 60,000), drawn with a fixed seed, is
+    held out for validation; ``train`` is the rest, in file order.
 
     Raises:
-        DataError: no such data set, or a file that is missing, cut, mislabelled or of the wrong shape.
+        DataError: no such data set, a file that is missing, cut, mislabelled or of the wrong shape, or a
+            ``validation_fraction`` where the splits are those of an import.
     """
     check_name(name)
     packed = data_root() / name / PACKED
     if packed.is_dir():
+        if validation_fraction is not None:
+            raise DataError(
+                f"{packed}: an imported data set has the splits that its import made: leave validation_fraction out, or "
+                f"import it again with --validation-fraction {validation_fraction:g}"
+            )
         files = [packed / f"{split}-{what}.npy" for what in ("images", "labels")] + [packed / "classes.txt"]
         return _load_packed(name, *((file, file.stat().st_mtime_ns if file.is_file() else 0) for file in files))
     part = "test" if split == "test" else "train"
@@ -144,7 +170,7 @@ def load_dataset(name: str, split: Split) -> ImageDataset:
     class_names = class_names_in(data_root() / name / "classes.txt")
     try:
         if split != "test":
-            rows = split_rows(len(images), split)
+            rows = split_rows(len(images), split, validation_fraction)
             images, labels = images[rows], None if labels is None else labels[rows]
         return make_dataset(images, labels, class_names, name)
     except DataError as error:
@@ -184,15 +210,19 @@ def _packed_array(path: Path, mapped: bool) -> np.ndarray:
     return array
 
 
-def split_rows(count: int, split: Split) -> Int64[np.ndarray, " rows"]:
+def split_rows(count: int, split: Split, validation_fraction: float | None = None) -> Int64[np.ndarray, " rows"]:
     """The rows of a training file of ``count`` images that belong to ``train`` or ``validation``, ascending.
 
+    ``validation_fraction`` of them, rounded, but one at least, are for validation; None: a twelfth.
+
     Raises:
-        DataError: fewer than two images.
+        DataError: too few images for at least one in each.
     """
     if count < 2:
         raise DataError(f"at least 2 training images are needed, one of them for validation, got {count}")
-    held = max(1, round(count * VALIDATION_FRACTION))
+    held = max(1, round(count * (VALIDATION_FRACTION if validation_fraction is None else validation_fraction)))
+    if held >= count:
+        raise DataError(f"a validation_fraction of {validation_fraction} leaves none of {count} images to train on: lower it")
     order = np.random.default_rng(VALIDATION_SEED).permutation(count)
     return np.sort(order[:held] if split == "validation" else order[held:]).astype(np.int64)
 

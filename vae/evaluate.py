@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from vae.data import DataError, ImageDataset, load_dataset
+from vae.data import DataError, ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.encodings import Encodings
 from vae.likelihood import Bernoulli
@@ -112,20 +112,29 @@ def report_on(run: Run, encodings: Encodings, data: ImageDataset, samples: int, 
     )
 
 
+def load_run_data(run: Run, split: Split) -> ImageDataset:
+    """One split as a run was trained on it: its validation split is the one that its weights were chosen by.
+
+    Raises:
+        DataError: it isn't there, or isn't the one the run was made with.
+    """
+    data = load_dataset(run.config.dataset, split, run.config.train.validation_fraction)
+    expected = run.config.data_digests.get(split)
+    if data.digest != expected:
+        raise DataError(
+            f"data set {data.name}: its {split} images are not those that run {run.name} was made with "
+            f"(digest {expected}, found {data.digest}): restore them, or start a new run"
+        )
+    return data
+
+
 def load_test_data(run: Run) -> ImageDataset:
     """The test split that a run is measured on.
 
     Raises:
-        DataError: it isn't there, or isn't the one the run was trained beside.
+        DataError: it isn't there, or isn't the one the run was made with.
     """
-    data = load_dataset(run.config.dataset, "test")
-    expected = run.config.data_digests.get("test")
-    if data.digest != expected:
-        raise DataError(
-            f"data set {data.name}: expected the test images with digest {expected}, found {data.digest}: "
-            f"run {run.name} was made with other data; restore those files or train anew"
-        )
-    return data
+    return load_run_data(run, "test")
 
 
 def evaluate(

@@ -1,36 +1,44 @@
-"""Train a run from first step to map: drives `train`, writes the run's folder, then evaluates it and makes its map."""
+"""Train a run from first step to map: drives `train`, writes the run's folder, then evaluates it and makes its map.
+
+Of several processes (`vae.distributed`) all train, and the first alone writes, evaluates and makes the map.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
+import vae.distributed as distributed
 from vae.config import MapConfig, ModelConfig, TrainConfig
-from vae.data import DataError, ImageDataset, Split, load_dataset
+from vae.curves import Curves, check_tensorboard
+from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
-from vae.evaluate import evaluate
+from vae.evaluate import evaluate, load_run_data
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
 from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
-from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run
-from vae.train import Epoch, Step, TrainingState, new_state, restore_state, train
+from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run, run_path
+from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
 
 STATE_SECONDS = 30.0
 STATUS_SECONDS = 0.5
 PREVIEWS = 16
 
-Event = Step | Epoch | str
-"""What `fit` reports: a gradient step, an epoch, or the name of the stage that begins."""
+Event = Step | Epoch | Note | str
+"""What `fit` reports: a gradient step, an epoch, a note, or the name of the stage that begins."""
 
 
 class Stopped(Exception):
@@ -45,35 +53,45 @@ def fit(
     preset: str,
     device: torch.device,
     report: Callable[[Event], None] = lambda _: None,
+    tensorboard: bool = False,
 ) -> Run:
-    """Train a new run and finish it with its encodings, evaluation and map.
+    """Train a new run and finish it with its encodings, evaluation and map. ``tensorboard`` adds its curves, in the run's
+    folder ``tensorboard/``.
 
     Raises:
         RunError: the name is taken or held by another process, or the folder can't be written.
         DataError: the data set can't be read.
         ConfigError: the model would be too large.
+        CurvesError: TensorBoard isn't installed.
         Stopped: it was interrupted; `resume` continues it.
+        PeerError: another process of this training has ended.
     """
     empty_model(model)  # refused here, it leaves no folder behind
-    digests: dict[str, str] = {split: load_dataset(dataset, split).digest for split in _SPLITS}
+    if tensorboard:
+        check_tensorboard()
+    fraction = config.validation_fraction
+    digests: dict[str, str] = {split: load_dataset(dataset, split, fraction).digest for split in _SPLITS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    with lock_run(name):
-        run = create_run(name, RunConfig(model, config, preset, dataset, digests, versions))
-        _train_and_finish(run, device, report)
+    made = RunConfig(model, config, preset, dataset, digests, versions)
+    with _held(name):
+        run = Run(run_path(name), made) if distributed.rank() else create_run(name, made)
+        _train_and_finish(run, device, report, tensorboard)
     return run
 
 
-def resume(name: str, device: torch.device, report: Callable[[Event], None] = lambda _: None) -> Run:
+def resume(name: str, device: torch.device, report: Callable[[Event], None] = lambda _: None, tensorboard: bool = False) -> Run:
     """Continue a run from its last saved step, to the result that an uninterrupted training would have had.
 
     Raises:
         RunError: there is no such run, it is held by another process, or its state can't be used.
         DataError: the data set can't be read, or is no longer the one it was trained on.
-        Stopped: it was interrupted again.
+        CurvesError, Stopped, PeerError: as `fit`.
     """
     run = open_run(name)
-    with lock_run(name):
-        _train_and_finish(run, device, report)
+    if tensorboard:
+        check_tensorboard()
+    with _held(name):
+        _train_and_finish(run, device, report, tensorboard)
     return run
 
 
@@ -117,12 +135,20 @@ def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: P
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None]) -> None:
-    recorder = _Recorder(run, device)
-    try:
-        with _stop_on_signal() as stop:
+def _held(name: str) -> AbstractContextManager[None]:
+    """The run's lock, which the first process holds for all."""
+    return contextlib.nullcontext() if distributed.rank() else lock_run(name)
+
+
+def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
+    with _stop_on_signal() as stop:
+        if distributed.rank():
+            _train(run, device, None, stop)
+            return
+        recorder = _Recorder(run, device, report, tensorboard)
+        try:
             report("training")
-            _train(run, device, recorder, report, stop)
+            _train(run, device, recorder, stop)
             for stage, work in (
                 ("evaluating", lambda: evaluate(run, device=device)),
                 ("making the map", lambda: make_map(run, default_map(run))),
@@ -132,39 +158,33 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
                 report(stage)
                 run.log(stage)
                 work()
-        recorder.save("finished")
-    except Stopped:
-        recorder.save("stopped")
-        raise
-    except BaseException as error:
-        recorder.save("failed", str(error) or type(error).__name__)
-        raise
+            recorder.save("finished")
+        except Stopped:
+            recorder.save("stopped")
+            raise
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # on a full disk the first complaint is the one to tell
+                recorder.save("failed", str(error) or type(error).__name__)
+            raise
 
 
-def _train(run: Run, device: torch.device, recorder: _Recorder, report: Callable[[Event], None], stop: list[int]) -> None:
-    splits = {split: load_dataset(run.config.dataset, split) for split in _SPLITS}
-    for split, data in splits.items():
-        if data.digest != run.config.data_digests.get(split):
-            raise DataError(
-                f"data set {data.name}: its {split} images are not those this run was trained on "
-                f"(digest {run.config.data_digests.get(split)}, found {data.digest}): restore them, or start a new run"
-            )
+def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: list[int]) -> None:
+    """The training loop; without a recorder nothing is written. The processes agree after each event whether to stop."""
+    distributed.wait()  # for the first, which may find that the run is another's
+    splits = {split: load_run_data(run, split) for split in _SPLITS}
     state = _starting_state(run, device)
-    run.truncate_metrics(state.epoch)
-    recorder.begin(state)
-    run.log(f"training on {device} from epoch {state.epoch + 1}, step {state.step + 1}")
-    saved = time.monotonic()
+    if recorder:
+        recorder.begin(state, splits["validation"])
     for event in train(state, splits["train"], splits["validation"]):
-        if isinstance(event, Epoch):
-            _record_epoch(run, state, event, splits["validation"])
-        recorder.follow(event)
-        report(event)
-        if isinstance(event, Epoch) or stop or time.monotonic() - saved > STATE_SECONDS:
-            run.save_state(state.tensors(), state.progress())
-            saved = time.monotonic()
-        if stop:
-            run.log(f"stopped after step {state.step}")
+        if recorder:
+            recorder.follow(event)
+        stopping = distributed.any_of(bool(stop))
+        if recorder and (stopping or isinstance(event, Epoch) or recorder.state_is_old()):
+            recorder.save_state()
+        if stopping:
             raise Stopped
+    if recorder and state.epoch < state.config.epochs:
+        run.log(f"stopped early: {state.epochs_since_best} epochs without a better validation ELBO")
 
 
 def _starting_state(run: Run, device: torch.device) -> TrainingState:
@@ -177,23 +197,12 @@ def _starting_state(run: Run, device: torch.device) -> TrainingState:
         raise RunError(f"{run.path / 'state'}: {error}: delete the folder to start over") from None
 
 
-def _record_epoch(run: Run, state: TrainingState, epoch: Epoch, validation: ImageDataset) -> None:
-    run.append_metrics(dataclasses.asdict(epoch))
-    run.log(
-        f"epoch {epoch.epoch}: -ELBO train {-epoch.train.elbo:.2f}, validation {-epoch.validation.elbo:.2f} nats per image, "
-        f"{epoch.active_units} active units, {epoch.images_per_second:,.0f} images/s"
-    )
-    if epoch.best:
-        run.save_weights(state.model)
-    run.save_preview(epoch.epoch, *_previews(state.model, validation, state.config.seed))
-
-
 @torch.no_grad()
 def _previews(model: VAE, validation: ImageDataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The first validation images decoded from their posterior means, and fixed prior samples decoded; uint8."""
     model.eval()
     device = next(model.parameters()).device
-    x = to_unit(torch.tensor(validation.images[:PREVIEWS], device=device))
+    x = to_unit(torch.tensor(validation.rows(slice(PREVIEWS)), device=device))
     prior = sample_prior(PREVIEWS, model.config.latent, generator_for(seed, "preview"))
     both = [np.asarray(model.encode(x).mean.cpu()), np.asarray(prior)]
     first, second = (np.rint(decode_images(model, z) * 255).astype(np.uint8) for z in both)
@@ -201,32 +210,75 @@ def _previews(model: VAE, validation: ImageDataset, seed: int) -> tuple[np.ndarr
 
 
 class _Recorder:
-    """Keeps ``status.json`` up to date, at most every `STATUS_SECONDS`."""
+    """Writes what happens into the run's folder, ``status.json`` at most every `STATUS_SECONDS`, and reports it."""
 
-    def __init__(self, run: Run, device: torch.device) -> None:
+    _state: TrainingState
+    _validation: ImageDataset
+    _curves: Curves | None = None
+
+    def __init__(self, run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
         now = time.time()
-        epochs = run.config.train.epochs
-        self._run = run
-        self._status = Status("running", os.getpid(), now, now, epochs=epochs, device=str(device))
-        self._written = -1.0
+        self._run, self._report, self._tensorboard = run, report, tensorboard
+        self._status = Status("running", os.getpid(), now, now, epochs=run.config.train.epochs, device=str(device))
+        self._written = self._state_written = -math.inf
         self.save("running")
 
-    def begin(self, state: TrainingState) -> None:
+    def begin(self, state: TrainingState, validation: ImageDataset) -> None:
+        """What is followed from here on, from where ``state`` stands."""
+        self._state, self._validation = state, validation
+        self._curves = Curves(self._run.path / "tensorboard", state.step) if self._tensorboard else None
+        self._run.truncate_metrics(state.epoch)
         self._status = dataclasses.replace(self._status, epoch=state.epoch, step=state.step)
+        where = f"{state.device}, one of {distributed.world()} processes," if distributed.world() > 1 else f"{state.device}"
+        self._run.log(f"training on {where} from epoch {state.epoch + 1}, step {state.step + 1}")
+        self._state_written = time.monotonic()
 
-    def follow(self, event: Step | Epoch) -> None:
+    def follow(self, event: Step | Epoch | Note) -> None:
+        """Record and report one event."""
         if isinstance(event, Step):
-            fields = {"step": event.step, "total_steps": event.total_steps, "epoch": event.epoch - 1}
-        else:
+            fields: dict[str, Any] = {"step": event.step, "total_steps": event.total_steps, "epoch": event.epoch - 1}
+        elif isinstance(event, Epoch):
+            self._keep(event)
             fields = {"epoch": event.epoch}
-        self._status = dataclasses.replace(self._status, **fields)  # type: ignore[arg-type]
+        else:
+            self._run.log(event.text)
+            fields = {}
+        if self._curves and not isinstance(event, Note):
+            self._curves.add(event)
+        self._status = dataclasses.replace(self._status, **fields)
         if time.monotonic() - self._written > STATUS_SECONDS:
             self.save("running")
+        self._report(event)
+
+    def state_is_old(self) -> bool:
+        """Whether it is time to save the state within an epoch."""
+        return time.monotonic() - self._state_written > STATE_SECONDS
+
+    def save_state(self) -> None:
+        """Write all that `resume` needs."""
+        self._run.save_state(self._state.tensors(), self._state.progress())
+        self._state_written = time.monotonic()
 
     def save(self, state: RunState, error: str | None = None) -> None:
+        """Write ``status.json``; any state but ``running`` is the end."""
+        if self._curves and state != "running":
+            self._curves.close()
+        if state == "stopped":
+            self._run.log(f"stopped after step {self._status.step}")
         self._status = dataclasses.replace(self._status, state=state, updated=time.time(), error=error)
         self._run.save_status(self._status)
         self._written = time.monotonic()
+
+    def _keep(self, epoch: Epoch) -> None:
+        run, state = self._run, self._state
+        run.append_metrics(dataclasses.asdict(epoch))
+        run.log(
+            f"epoch {epoch.epoch}: -ELBO train {-epoch.train.elbo:.2f}, validation {-epoch.validation.elbo:.2f} nats per "
+            f"image, {epoch.active_units} active units, {epoch.images_per_second:,.0f} images/s"
+        )
+        if epoch.best:
+            run.save_weights(state.serving)
+        run.save_preview(epoch.epoch, *_previews(state.serving, self._validation, state.config.seed))
 
 
 @contextmanager

@@ -43,6 +43,27 @@ def elbo(
     return Elbo(reconstruction=torch.stack(drawn).mean(dim=0), kl=posterior.kl())
 
 
+def elbo_at(
+    posterior: Posterior,
+    noise: Float[Tensor, "batch latent"],
+    decode: Decode,
+    likelihood: Likelihood,
+    x: Float[Tensor, "batch channels height width"],
+) -> Elbo:
+    """`elbo` from one draw of z, that of a given ``noise``."""
+    return Elbo(reconstruction=likelihood.log_prob(decode(posterior.at(noise)), x), kl=posterior.kl())
+
+
+def kl_beyond(
+    kl_per_dimension: Float[Tensor, "batch latent"], mean_kl: Float[Tensor, " latent"], free_bits: float
+) -> Float[Tensor, " batch"]:
+    """The KL of the dimensions whose mean over the whole batch, ``mean_kl``, is above ``free_bits`` nats, summed over them.
+
+    Its batch mean has the gradient of ``sum_j max(free_bits, mean_kl_j)``, the free bits of Kingma et al. (2016, eq. 15).
+    """
+    return (kl_per_dimension * (mean_kl > free_bits)).sum(dim=1)
+
+
 def elbo_monte_carlo(
     posterior: Posterior,
     decode: Decode,

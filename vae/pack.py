@@ -4,7 +4,8 @@ An import is written beside the data sets, in ``data/.importing-<name>/``, and m
 moment, it goes on where it stood: what was written is noted in ``progress.json`` about once a second.
 
 The splits: those that the source tells, else a seventh of the images, at most 10,000, drawn with a fixed seed, is the test
-split. Of what is left for training a twelfth, drawn like that of Fashion-MNIST, is the validation split.
+split. Of what is left for training a twelfth, or the share asked for, is the validation split, drawn like that of
+Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -68,13 +69,14 @@ def import_dataset(
     grey: bool = False,
     progress: Progress = lambda _done, _total: None,
     resumable: bool = True,
+    validation_fraction: float | None = None,
 ) -> Imported:
     """Read the images at a path (see `vae.readers`) into a data set of that name.
 
     ``size`` is the side of the square that images are fitted into, with antialiasing; without it they keep their size, padded
     to sides that are divisible by 4. Colour stays unless ``grey``. An image that can't be used is named in ``left-out.txt``
     and doesn't stop the rest. Stopped by an interrupt or a full disk, the same call goes on; if not ``resumable``, nothing is
-    left then.
+    left then. ``validation_fraction`` of the training images are held out, if the source doesn't say which are.
 
     Raises:
         DataError: the name is taken, the source is refused, or no usable images are in it. Nothing is left behind.
@@ -84,7 +86,7 @@ def import_dataset(
     with _locked(staging, name):
         try:
             with open_source(source) as opened:
-                made = _pack(opened, name, staging, size, grey, progress)
+                made = _pack(opened, name, staging, choose_target(opened, size, grey), validation_fraction, progress)
             target = data_root() / name
             target.mkdir(exist_ok=True)
             (staging / PACKED).rename(target / PACKED)
@@ -148,10 +150,11 @@ def _locked(staging: Path, name: str) -> Iterator[None]:
 # --- packing -------------------------------------------------------------------------------------------------------
 
 
-def _pack(source: Source, name: str, staging: Path, size: int | None, grey: bool, progress: Progress) -> Imported:
-    target = choose_target(source, size, grey)
+def _pack(
+    source: Source, name: str, staging: Path, target: Target, validation_fraction: float | None, progress: Progress
+) -> Imported:
     shape = target.shape
-    splits = draw_splits(source)
+    splits = draw_splits(source, validation_fraction)
     folder = staging / PACKED
     recipe = {"fingerprint": _digest(source, splits), "target": [list(shape), list(target.own or ())]}
     with Package(folder, recipe, source, shape) as package:
@@ -169,12 +172,14 @@ def _pack(source: Source, name: str, staging: Path, size: int | None, grey: bool
     return made
 
 
-def draw_splits(source: Source) -> Int8[np.ndarray, " count"]:
+def draw_splits(source: Source, validation_fraction: float | None = None) -> Int8[np.ndarray, " count"]:
     """The split of each image, an index into `SPLITS`: what the source says, the rest drawn as the module's text says.
 
     Raises:
-        DataError: fewer than three images.
+        DataError: fewer than three images, or a ``validation_fraction`` that leaves none to train on or contradicts the source.
     """
+    if validation_fraction is not None and not 0 < validation_fraction < 1:
+        raise DataError(f"validation_fraction must be between 0 and 1, got {validation_fraction!r}")
     if source.count < 3:
         raise DataError(f"{source.kind}: expected at least 3 images (training, validation, test), found {source.count}")
     said = np.full(source.count, UNSAID, np.int8) if source.splits is None else source.splits.copy()
@@ -186,7 +191,9 @@ def draw_splits(source: Source) -> Int8[np.ndarray, " count"]:
         said[rows[order[:held]]] = SPLITS.index("test")
     if not (said == SPLITS.index("validation")).any():
         rows = np.flatnonzero(said == SPLITS.index("train"))
-        said[rows[split_rows(len(rows), "validation")]] = SPLITS.index("validation")
+        said[rows[split_rows(len(rows), "validation", validation_fraction)]] = SPLITS.index("validation")
+    elif validation_fraction is not None:
+        raise DataError(f"{source.kind}: it says itself which images are for validation: leave validation_fraction out")
     return said
 
 

@@ -30,8 +30,11 @@ class Posterior:
 
         ``generator`` must live on the device of ``mean``.
         """
-        eps = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + self.std * eps
+        return self.at(torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype))
+
+    def at(self, noise: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        """The sample that ``noise``, a draw of eps, makes: ``mean + std * noise``."""
+        return self.mean + self.std * noise
 
     def log_prob(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
         """``log q(z|x)`` in nats, summed over the latent dimensions."""

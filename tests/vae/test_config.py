@@ -25,7 +25,12 @@ WRONG: list[tuple[type, str, Any]] = [
     *[(TrainConfig, "weight_decay", value) for value in (-1e-9, math.nan, 11.0)],
     *[(TrainConfig, "seed", value) for value in (-1, 2**32, 0.5)],
     *[(TrainConfig, name, "other") for name in ("schedule", "precision")],
-    (TrainConfig, "channels_last", 1),
+    *[(TrainConfig, name, value) for name in ("channels_last", "compile") for value in (1, "yes", None)],
+    *[(TrainConfig, name, value) for name in ("beta", "free_bits", "clip_norm") for value in (-0.1, math.nan, math.inf, "1")],
+    *[(TrainConfig, "ema_decay", value) for value in (-0.1, 1.0, math.nan, True)],
+    *[(TrainConfig, name, value) for name in ("patience", "warmup_epochs") for value in (-1, 1.0, 10**9)],
+    (TrainConfig, "warmup_epochs", 11),  # of 10
+    *[(TrainConfig, "validation_fraction", value) for value in (0, 1.0, -0.5, math.nan, "half", True)],
     *[(MapConfig, "neighbors", value) for value in (1, 201, 15.0)],
     *[(MapConfig, "min_dist", value) for value in (-0.1, 1.0, math.nan)],
     *[(MapConfig, "method", value) for value in ("tarot", 2, None)],

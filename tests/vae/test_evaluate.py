@@ -100,7 +100,10 @@ def test_a_likelihood_that_is_a_density_has_no_floor(tiny_run: Run) -> None:
 
 def test_other_test_images_than_the_runs_are_refused(tiny_run: Run) -> None:
     changed = dataclasses.replace(tiny_run.config, data_digests=tiny_run.config.data_digests | {"test": "0" * 16})
-    with pytest.raises(DataError, match="expected the test images with digest 0000000000000000, found .* restore those files"):
+    with pytest.raises(
+        DataError,
+        match="its test images are not those .*digest 0000000000000000, found .*: restore them",
+    ):
         load_test_data(Run(tiny_run.path, changed))
 
 

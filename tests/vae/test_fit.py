@@ -276,7 +276,7 @@ def test_data_that_changed_is_refused_on_resume(few: Path, write_idx: Callable[[
     images = np.zeros((60, 8, 8), np.uint8)
     write_idx(folder / "train-images-idx3-ubyte.gz", images)
     with pytest.raises(
-        DataError, match="its train images are not those this run was trained on .* restore them, or start a new run"
+        DataError, match="its train images are not those that run cut was made with .* restore them, or start a new run"
     ):
         resume("cut", CPU)
 
