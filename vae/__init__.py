@@ -11,7 +11,7 @@ pictures = decode_images(model, encodings.mean)
 from vae.annealing import Annealed, annealed_importance
 from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
-from vae.device import DeviceError, choose_device, generator_for
+from vae.device import DeviceError, choose_device, generator_for, list_devices
 from vae.diagnostics import aggregate_draws, mmd_to_prior, round_trip
 from vae.directions import (
     Probe,
@@ -31,6 +31,7 @@ from vae.evaluate import Report, encode_images, evaluate, load_run_data, load_te
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Stopped, default_map, fit, make_map, resume
 from vae.full_evaluation import Figure, FullConfig, FullReport, evaluate_fully, report_from_json
+from vae.history import History, read_history
 from vae.html_map import map_html
 from vae.inference import ImportanceBound, Trajectory, climb, importance_bound, log_likelihood, refine, standard_posterior
 from vae.latent import (
@@ -43,9 +44,10 @@ from vae.latent import (
     sample_prior,
     traverse,
 )
-from vae.model import VAE, build_model
+from vae.model import VAE, build_model, parameter_count
 from vae.objective import Elbo, elbo, elbo_monte_carlo
 from vae.onnx_export import OnnxError, decoder_onnx, encoder_onnx
+from vae.options import Option, list_options
 from vae.pack import Imported, import_dataset
 from vae.posterior import Posterior, gaussian_kl
 from vae.projection import (
@@ -61,6 +63,7 @@ from vae.projection import (
     typical_mean_distances,
     walk_back,
 )
+from vae.run_archive import delete_run, import_run, pack_run, rename_run
 from vae.runs import Map, Run, RunConfig, RunError, Status, list_runs, open_run
 from vae.sheets import (
     grid_sheet,
@@ -70,6 +73,7 @@ from vae.sheets import (
     traversal_animation,
     traversal_sheet,
 )
+from vae.summary import Summary, summarise
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch, train_svi
 from vae.tables import arrays_npz, encodings_table, table_bytes
@@ -92,6 +96,7 @@ __all__ = [
     "Figure",
     "FullConfig",
     "FullReport",
+    "History",
     "ImageDataset",
     "ImportanceBound",
     "Imported",
@@ -100,6 +105,7 @@ __all__ = [
     "ModelConfig",
     "Note",
     "OnnxError",
+    "Option",
     "PeerError",
     "Posterior",
     "Preset",
@@ -113,6 +119,7 @@ __all__ = [
     "Status",
     "Step",
     "Stopped",
+    "Summary",
     "SviConfig",
     "SviEpoch",
     "TrainConfig",
@@ -130,6 +137,7 @@ __all__ = [
     "decode_images",
     "decoder_onnx",
     "default_map",
+    "delete_run",
     "draw_animation",
     "draw_png",
     "draw_sheet",
@@ -154,12 +162,15 @@ __all__ = [
     "generator_for",
     "grid_sheet",
     "import_dataset",
+    "import_run",
     "importance_bound",
     "interpolate",
     "interpolate_through",
     "interpolation_animation",
     "interpolation_sheet",
     "list_datasets",
+    "list_devices",
+    "list_options",
     "list_runs",
     "load_dataset",
     "load_run_data",
@@ -174,13 +185,17 @@ __all__ = [
     "new_state",
     "off_manifold",
     "open_run",
+    "pack_run",
+    "parameter_count",
     "percentile_along",
     "pixel_entropy",
     "place",
     "place_among",
     "prior_sheet",
     "project",
+    "read_history",
     "refine",
+    "rename_run",
     "report_from_json",
     "restore_state",
     "resume",
@@ -188,6 +203,7 @@ __all__ = [
     "sample_prior",
     "separation",
     "standard_posterior",
+    "summarise",
     "table_bytes",
     "train",
     "train_svi",

@@ -6,6 +6,7 @@ rebuilt from its own description and never from a copy of it elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -42,14 +43,20 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the field, what it may be and what it was."""
 
 
+_ranges: dict[tuple[type, str], tuple[float, float]] = {}
+"""What each number was last checked against: the checks are the one place that knows."""
+
+
 def _check_whole(owner: object, field: str, low: int, high: int) -> None:
     value = getattr(owner, field)
+    _ranges[type(owner), field] = (low, high)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"{field} must be a whole number from {low:,} to {high:,}, got {value!r}")
 
 
 def _check_number(owner: object, field: str, low: float, high: float) -> None:
     value = getattr(owner, field)
+    _ranges[type(owner), field] = (low, high)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{field} must be a number, got {value!r}")
     if not math.isfinite(value) or not low <= value <= high:
@@ -255,6 +262,15 @@ class MapConfig:
             "seed": f"seed {self.seed}",
         }
         return [words[name] for name in MAP_PARAMETERS[self.method]]
+
+
+def field_range(kind: type[ModelConfig | TrainConfig | MapConfig], field: str) -> tuple[float, float] | None:
+    """The least and the greatest value that a number of a configuration may have, both allowed; None where there are none."""
+    usual = kind()
+    if (kind, field) not in _ranges and getattr(usual, field) is None:
+        with contextlib.suppress(ConfigError, TypeError):  # None is not checked against the range, so try a number
+            dataclasses.replace(usual, **{field: 0.5})  # type: ignore[arg-type]
+    return _ranges.get((kind, field))
 
 
 def to_json(config: ModelConfig | TrainConfig | MapConfig) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -51,6 +53,25 @@ def choose_device(name: str = "auto") -> torch.device:
     if name not in present:
         raise DeviceError(f"device must be auto or one that this machine has ({', '.join(present)}), got {name!r}")
     return torch.device(name)
+
+
+def list_devices() -> dict[str, str]:
+    """The devices of this machine, the best first: what `choose_device` knows each by, and what it calls itself."""
+    best = choose_device()
+    found = {}
+    if best.type == "cuda":
+        found = {f"cuda:{index}": torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
+    elif best.type == "mps":
+        found = {"mps": f"{platform.machine()} GPU (Metal)"}
+    return found | {"cpu": f"{_processor()}, {os.cpu_count() or 1} cores"}
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "CPU"
 
 
 def bf16_is_fast(device: torch.device) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -147,6 +149,16 @@ def empty_model(config: ModelConfig) -> VAE:
     if count > MAX_PARAMETERS:
         raise ConfigError(f"the model would have {count:,} parameters, at most {MAX_PARAMETERS:,} are allowed: make it smaller")
     return model
+
+
+@cache
+def parameter_count(config: ModelConfig) -> int:
+    """The number of trainable parameters of a configuration's model; nothing is allocated.
+
+    Raises:
+        ConfigError: more than `MAX_PARAMETERS`.
+    """
+    return empty_model(config).parameter_count()
 
 
 def build_model(config: ModelConfig, seed: int) -> VAE:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import safetensors.torch
@@ -39,6 +40,7 @@ CHECKPOINTS_VARIABLE = "LATENT_EXPLORER_CHECKPOINTS"
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_JSON_BYTES = 64 * 2**20
+MAX_LINE_BYTES = 300  # of the log, as a rule
 RunState = Literal["new", "running", "stopped", "interrupted", "failed", "finished"]
 
 
@@ -332,13 +334,27 @@ class Run:
     def status(self) -> Status | None:
         """What ``status.json`` says, None if there is none or it can't be read. A ``running`` whose process
         is gone (nobody holds the lock) is told as ``interrupted``."""
+        status = self._read_status()
+        for _ in range(2):
+            if status is None or status.state != "running" or self.is_locked():
+                return status
+            status = self._read_status()  # where the process ended since the first look, this tells how
+        return status and dataclasses.replace(status, state="interrupted")
+
+    def _read_status(self) -> Status | None:
         try:
             status = Status(**_read_json(self.path / "status.json"))
         except (RunError, TypeError):
             return None
-        if status.state == "running" and not self.is_locked():
-            return dataclasses.replace(status, state="interrupted")
-        return status
+        whole = (status.pid, status.epoch, status.epochs, status.step, status.total_steps)
+        is_sound = (
+            all(type(value) is int and 0 <= value < 2**53 for value in whole)
+            and all(type(value) in (int, float) and math.isfinite(value) for value in (status.started, status.updated))
+            and isinstance(status.device, str)
+            and (status.error is None or isinstance(status.error, str))
+            and status.state in get_args(RunState)
+        )
+        return status if is_sound else None
 
     def is_locked(self) -> bool:
         """Whether a process is training this run now."""
@@ -349,6 +365,15 @@ class Run:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with (self.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")
+
+    def log_lines(self, count: int) -> list[str]:
+        """The last lines of ``train.log``, at most so many; none where there is no log."""
+        try:
+            with (self.path / "train.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - count * MAX_LINE_BYTES))
+                return file.read().decode("utf-8", "replace").splitlines()[-count:]
+        except OSError:
+            return []
 
     # --- what is derived from the weights ------------------------------------------------------------------------
 
@@ -482,6 +507,27 @@ class Run:
         (self.path / "previews").mkdir(exist_ok=True)
         file = self.path / "previews" / f"epoch-{epoch:05d}.npz"
         self._save_npz(file, {"reconstructions": reconstructions, "samples": samples})
+
+    def preview_epochs(self) -> list[int]:
+        """The epochs that have kept their pictures, rising."""
+        found = (re.fullmatch(r"epoch-(\d{1,9})\.npz", path.name) for path in (self.path / "previews").glob("epoch-*.npz"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def load_preview(self, epoch: int) -> tuple[UInt8[np.ndarray, "n c h w"], UInt8[np.ndarray, "m c h w"]]:
+        """What `save_preview` kept of an epoch: reconstructions and prior samples.
+
+        Raises:
+            RunError: not there, cut or foreign.
+        """
+        file = self.path / "previews" / f"epoch-{epoch:05d}.npz"
+        arrays = self._load_npz(file, f"python -m vae train --run {self.name} --resume")
+        try:
+            both = arrays["reconstructions"], arrays["samples"]
+            if any(part.dtype != np.uint8 or part.shape[1:] != self.config.model.image_shape for part in both):
+                raise ValueError("pictures of another shape than the model's")
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{file}: expected the pictures of an epoch of this run, found {error}: delete the file") from None
+        return both
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
