@@ -11,6 +11,8 @@ from dashboard.state import current_visit
 from vae import DataError, RunError, list_runs
 
 ICON = Path(__file__).with_name("icon.svg")
+NEED_NO_RUN = ("Train", "Runs")
+"""The pages that are there before the first run."""
 SIDEBAR = 210  # pixels: what it doesn't need goes to the map
 STYLE = """
 [data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }
@@ -30,22 +32,29 @@ def main() -> None:
             st.Page("views/generate.py", title="Generate", icon=":material/auto_awesome:"),
             st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
             st.Page("views/dataset.py", title="Dataset", icon=":material/photo_library:"),
+            st.Page("views/train.py", title="Train", icon=":material/model_training:"),
+            st.Page("views/runs.py", title="Runs", icon=":material/list:"),
         ]
     )
-    if _choose_run():
+    needs_no_run = page.title in NEED_NO_RUN
+    if _choose_run(silent=needs_no_run) or needs_no_run:
         page.run()
 
 
-def _choose_run() -> bool:
-    """The run's selector in the sidebar; False (with a sentence that says why) if there is no run to show."""
+def _choose_run(silent: bool) -> bool:
+    """The run's selector in the sidebar; False if there is no run to show, with a sentence that says why unless ``silent``."""
     visit = current_visit()
     if visit is None:
-        st.info("There is no run yet. Train one with `make train`, or `python -m vae train --run NAME`, then reload this page.")
+        if not silent:
+            st.info("There is no run yet. Train one on the page Train, or with `python -m vae train --run NAME`.")
         return False
     names = list_runs()
+    if not names:
+        del st.session_state["visit"]  # the last run is gone: the next one begins anew
+        return _choose_run(silent)
     if visit.run not in names:
         visit.notes.append(f"Run {visit.run} is no longer there.")
-        visit.run = names[0] if names else visit.run
+        visit.run = names[0]
 
     def choose() -> None:
         visit.run = st.session_state["chosen-run"]
@@ -59,7 +68,8 @@ def _choose_run() -> bool:
         except (RunError, DataError) as error:
             loaded, problem = None, str(error)
     if loaded is None:
-        st.error(f"Run {visit.run} can't be shown. {problem}")
+        if not silent:
+            st.error(f"Run {visit.run} can't be shown. {problem}")
         return False
     config = loaded.run.config
     with st.sidebar:

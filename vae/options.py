@@ -55,14 +55,14 @@ class Option:
         return f"{words[:1].upper()}{words[1:]}" + (f" ({self.unit})" if self.unit and self.unit != words else "")
 
 
-@cache
 def list_options(kind: type[ModelConfig | TrainConfig]) -> tuple[Option, ...]:
     """The options of a kind of configuration, in the order of its fields; not what the data set says (the image's shape).
 
     Raises:
         TypeError: a field of a type that no form knows.
     """
-    helps, hints = _documented(kind), get_type_hints(kind, include_extras=True)
+    plain: type = kind
+    helps, hints = _documented(plain), get_type_hints(kind, include_extras=True)
     found = []
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
@@ -93,6 +93,7 @@ def _option(kind: type[ModelConfig | TrainConfig], field: dataclasses.Field[Any]
     )
 
 
+@cache
 def _documented(kind: type) -> dict[str, str]:
     """The text below each field of a class. NOTE: Python forgets it, so it is read from the source, as tyro does."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body

@@ -1,0 +1,137 @@
+"""Arrays to plotly figures: curves of a training, KL per dimension, spectra. No Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float64
+
+from vae.palette import PETROFF
+
+HEIGHT = 250
+GREY = "#7f8694"
+MAX_DIMENSIONS = 64
+_MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line over epochs or time. ``dash`` and ``colour`` are plotly's."""
+
+    name: str
+    x: Float64[np.ndarray, " n"]
+    y: Float64[np.ndarray, " n"]
+    colour: str = PETROFF[0]
+    dash: str = "solid"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line with a name."""
+
+    name: str
+    y: float
+
+
+def curves(title: str, x_title: str, y_title: str, lines: Sequence[Curve], levels: Sequence[Level] = ()) -> go.Figure:
+    """Lines in one picture. Axis titles carry their units. Where there are five points or more, the first tenth of the longest
+    line doesn't stretch the scale: what lies above it is reached by zooming out (double click)."""
+    figure = go.Figure()
+    for line in lines:
+        mode = "lines+markers" if len(line.x) < 3 else "lines"
+        look = {"color": line.colour, "dash": line.dash, "width": 2}
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode=mode,
+            line=look,
+            hovertemplate=f"%{{y:,.2f}} at %{{x:,.6~g}}<extra>{_plain(line.name)}</extra>",
+        )
+    for level in levels:
+        figure.add_hline(level.y, line={"color": GREY, "dash": "dot", "width": 1.5})
+        place = {"x": 0.01, "xref": "paper", "y": level.y, "yanchor": "bottom", "showarrow": False}
+        figure.add_annotation(text=f"{_plain(level.name)}: {level.y:,.1f}", font={"size": 11}, **place)
+    _lay_out(figure, title, x_title, y_title)
+    limits = _limits(lines, levels)
+    if limits is not None:
+        figure.update_yaxes(range=limits)
+    return figure
+
+
+def _limits(lines: Sequence[Curve], levels: Sequence[Level]) -> tuple[float, float] | None:
+    longest = max((len(line.x) for line in lines), default=0)
+    if longest < 5:
+        return None
+    kept = [line.y[len(line.y) // 10 + 1 :] if len(line.y) > 4 else line.y for line in lines]
+    values = np.concatenate([*kept, np.array([level.y for level in levels])])
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def kl_heat_map(epochs: Sequence[int], kl: Float64[np.ndarray, "n latent"]) -> go.Figure:
+    """KL of each latent dimension over the epochs, the strongest of the last epoch on top, at most `MAX_DIMENSIONS` of them."""
+    order = np.argsort(-kl[-1], kind="stable")[:MAX_DIMENSIONS]
+    names = [f"z{dimension}" for dimension in order]
+    bar = {"title": {"text": "nats", "side": "right"}, "thickness": 10, "len": 1}
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(epochs),
+            y=names,
+            z=kl[:, order].T,
+            colorscale="Viridis",
+            zmin=0,
+            colorbar=bar,
+            hovertemplate="%{y}, epoch %{x}: %{z:.3f} nats<extra></extra>",
+        )
+    )
+    shown = "" if len(order) == kl.shape[1] else f", the strongest {len(order)} of {kl.shape[1]:,}"
+    _lay_out(figure, f"KL per latent dimension{shown}", "epoch", "latent dimension")
+    figure.update_yaxes(autorange="reversed", type="category", showticklabels=len(order) <= 32, showgrid=False)
+    figure.update_layout(height=2 * HEIGHT)
+    return figure
+
+
+def kl_spectra(spectra: Mapping[str, Float64[np.ndarray, " latent"]], colours: Sequence[str] = PETROFF) -> go.Figure:
+    """The KL of each dimension, sorted, of several runs."""
+    lines = []
+    for number, (name, kl) in enumerate(spectra.items()):
+        ranks = np.arange(1, len(kl) + 1, dtype=np.float64)
+        lines.append(Curve(name, ranks, np.sort(kl)[::-1], colours[number % len(colours)]))
+    figure = go.Figure()
+    for line in lines:
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode="lines+markers",
+            marker={"size": 5},
+            line={"color": line.colour, "width": 2},
+            hovertemplate=f"rank %{{x}}: %{{y:.3f}} nats<extra>{_plain(line.name)}</extra>",
+        )
+    _lay_out(figure, "KL of each latent dimension, sorted", "rank of the dimension", "KL (nats)")
+    figure.update_layout(height=360)
+    return figure
+
+
+def _lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
+    figure.update_layout(
+        title={"text": title, "font": {"size": 14}, "x": 0.01, "y": 0.98},
+        height=HEIGHT,
+        margin=_MARGIN,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right", "font": {"size": 11}},
+        showlegend=len(figure.data) > 1,
+        hovermode="closest",
+        uirevision=title,
+    )
+    figure.update_xaxes(title={"text": x_title, "font": {"size": 12}, "standoff": 4})
+    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}, "standoff": 4})
+
+
+def _plain(text: str) -> str:
+    """Text that plotly shows as it is: it reads a little HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
