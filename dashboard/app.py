@@ -11,8 +11,7 @@ from dashboard.state import current_visit
 from vae import DataError, RunError, list_runs
 
 ICON = Path(__file__).with_name("icon.svg")
-NEED_NO_RUN = ("Train", "Runs")
-"""The pages that are there before the first run."""
+NEED_NO_RUN = ("Train", "Runs")  # the pages that are there before the first run
 SIDEBAR = 210  # pixels: what it doesn't need goes to the map
 STYLE = """
 [data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from vae.palette import PETROFF
 
-HEIGHT = 250
+HEIGHT = 270
 GREY = "#7f8694"
 MAX_DIMENSIONS = 64
 _MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
@@ -19,13 +19,13 @@ _MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A line over epochs or time. ``dash`` and ``colour`` are plotly's."""
+    """A line over epochs or time, or single marks."""
 
     name: str
     x: Float64[np.ndarray, " n"]
     y: Float64[np.ndarray, " n"]
     colour: str = PETROFF[0]
-    dash: str = "solid"
+    is_marks: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def curves(title: str, x_title: str, y_title: str, lines: Sequence[Curve], level
     line doesn't stretch the scale: what lies above it is reached by zooming out (double click)."""
     figure = go.Figure()
     for line in lines:
-        mode = "lines+markers" if len(line.x) < 3 else "lines"
-        look = {"color": line.colour, "dash": line.dash, "width": 2}
+        mode = "markers" if line.is_marks else "lines+markers" if len(line.x) < 3 else "lines"
         figure.add_scatter(
             x=line.x,
             y=line.y,
             name=line.name,
             mode=mode,
-            line=look,
+            line={"color": line.colour, "width": 2},
+            marker={"color": line.colour, "size": 7, "symbol": "x" if line.is_marks else "circle"},
             hovertemplate=f"%{{y:,.2f}} at %{{x:,.6~g}}<extra>{_plain(line.name)}</extra>",
         )
     for level in levels:
@@ -63,10 +63,11 @@ def curves(title: str, x_title: str, y_title: str, lines: Sequence[Curve], level
 
 
 def _limits(lines: Sequence[Curve], levels: Sequence[Level]) -> tuple[float, float] | None:
-    longest = max((len(line.x) for line in lines), default=0)
-    if longest < 5:
+    drawn = [line for line in lines if not line.is_marks]
+    if max((len(line.x) for line in drawn), default=0) < 5:
         return None
-    kept = [line.y[len(line.y) // 10 + 1 :] if len(line.y) > 4 else line.y for line in lines]
+    begin = max(float(line.x[len(line.x) // 10]) for line in drawn)
+    kept = [line.y[line.x > begin] for line in lines]
     values = np.concatenate([*kept, np.array([level.y for level in levels])])
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 1.0
@@ -91,7 +92,7 @@ def kl_heat_map(epochs: Sequence[int], kl: Float64[np.ndarray, "n latent"]) -> g
     )
     shown = "" if len(order) == kl.shape[1] else f", the strongest {len(order)} of {kl.shape[1]:,}"
     _lay_out(figure, f"KL per latent dimension{shown}", "epoch", "latent dimension")
-    figure.update_yaxes(autorange="reversed", type="category", showticklabels=len(order) <= 32, showgrid=False)
+    figure.update_yaxes(autorange="reversed", type="category", showticklabels=len(order) <= 32, ticks="", showgrid=False)
     figure.update_layout(height=2 * HEIGHT)
     return figure
 
@@ -123,7 +124,7 @@ def _lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
         title={"text": title, "font": {"size": 14}, "x": 0.01, "y": 0.98},
         height=HEIGHT,
         margin=_MARGIN,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right", "font": {"size": 11}},
+        legend={"orientation": "h", "y": -0.3, "yanchor": "top", "x": 0, "xanchor": "left", "font": {"size": 11}},
         showlegend=len(figure.data) > 1,
         hovermode="closest",
         uirevision=title,

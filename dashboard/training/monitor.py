@@ -212,12 +212,10 @@ def _curves(run: Run, history: History) -> None:
             Curve("validation", epochs, history.validation[:, term], PETROFF[6]),
         ]
         levels = [Level("entropy floor", floor)] if floor is not None and term < 2 else []
-        figure = curves(title, "epoch", "nats per image", lines, levels)
         if with_notes:
-            reached = [(epoch, value) for epoch, value in NOTES[term] if epoch <= max(4, int(epochs[-1]))]
-            look = {"color": PETROFF[4], "symbol": "x", "size": 7}
-            x, y = zip(*reached, strict=True)
-            figure.add_scatter(x=x, y=y, mode="markers", marker=look, name="notes, test")
+            reached = np.array([point for point in NOTES[term] if point[0] <= max(4, epochs[-1])], np.float64)
+            lines.append(Curve("notes, test", reached[:, 0], reached[:, 1], PETROFF[4], is_marks=True))
+        figure = curves(title, "epoch", "nats per image", lines, levels)
         column.plotly_chart(figure, key=f"train-chart-{run.name}-{term}", config={"displaylogo": False})
     text = (
         "Means in nats per image, lower −ELBO is better; one sample of z. Training: averaged over the epoch while the weights "

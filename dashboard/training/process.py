@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
 
 from dashboard import jobs
@@ -19,6 +20,8 @@ from vae.files import is_locked
 from vae.jobs import JobError
 from vae.options import list_options
 from vae.runs import run_path, runs_root
+
+LEAVING_SECONDS = 5.0
 
 
 def start_training(name: str, dataset: str, preset: str, model: ModelConfig, config: TrainConfig, device: str) -> None:
@@ -84,16 +87,23 @@ def forget_training(name: str) -> None:
 
 def _begin(name: str, arguments: list[str]) -> None:
     taken = JobError(f"run {name} is being trained already, perhaps by another visitor: watch it, or choose another name")
-    before = jobs.watch(_desk(name))
-    if is_locked(run_path(name) / ".lock") or (before is not None and before.state == "running"):
-        raise taken
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while _is_at_work(name):
+        status = watch_training(name)
+        if status is None or status.state == "running" or time.monotonic() > deadline:
+            raise taken
+        time.sleep(0.05)  # it has said its last word and is about to end
     try:
         jobs.start(["train", "--run", name, *arguments, *_background()], _desk(name))
     except JobError:
-        now = jobs.watch(_desk(name))
-        if now is not None and now.state == "running":
+        if _is_at_work(name):
             raise taken from None  # another visitor was a moment earlier
         raise
+
+
+def _is_at_work(name: str) -> bool:
+    job = jobs.watch(_desk(name))
+    return is_locked(run_path(name) / ".lock") or (job is not None and job.state == "running")
 
 
 def _desk(name: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -18,6 +19,12 @@ def _let_go_of_what_is_cached() -> Iterator[None]:
     yield
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _an_address() -> None:
+    """NOTE: the file beside app.py, which says so, is read by ``streamlit run`` alone."""
+    config.set_option("server.address", "127.0.0.1")
 
 
 @pytest.fixture

@@ -1,0 +1,337 @@
+"""Trainings in real processes, and the page Train: the form that is made from the configurations, and what it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import jobs
+from dashboard.training import process
+from dashboard.training.process import (
+    forget_training,
+    list_trainings,
+    resume_training,
+    start_training,
+    stop_training,
+    watch_training,
+)
+from vae import ModelConfig, Run, RunError, TrainConfig, list_options, open_run, read_history
+from vae.jobs import JobError
+from vae.runs import lock_run
+
+OpenApp = Callable[..., AppTest]
+MODEL = ModelConfig(channels=1, height=8, width=8, latent=3, widths=(4,), blocks=0, hidden=8)
+SHORT = TrainConfig(epochs=2, batch_size=16, precision="fp32")
+LONG = dataclasses.replace(SHORT, epochs=100_000)
+"""Longer than any test waits."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    jobs._started.clear()
+    yield
+    for started in [*(started for started, _ in jobs._started.values()), *jobs._leaving]:
+        started.kill()
+        started.wait()
+    jobs._started.clear()
+    jobs._leaving.clear()
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for something that is about to happen."""
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def state(name: str) -> str | None:
+    status = watch_training(name)
+    return status and status.state
+
+
+def begin(name: str, train: TrainConfig = LONG, seed: int = 0) -> None:
+    start_training(name, "tiny", "fast", MODEL, dataclasses.replace(train, seed=seed), "cpu")
+
+
+def is_under_way(name: str) -> bool:
+    status = watch_training(name)
+    return status is not None and status.state == "running" and status.epoch > 1
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_training_from_its_start_to_its_end_with_every_setting_of_the_form(workspace: object) -> None:
+    assert watch_training("new") is None
+    model = dataclasses.replace(MODEL, likelihood="gaussian", widths=(4, 6), blocks=1, latent=5)
+    train = dataclasses.replace(SHORT, schedule="constant", weight_decay=0.25, channels_last=False, seed=7)
+    start_training("new", "tiny", "notes", model, train, "cpu")
+    first = watch_training("new")
+    assert first is not None
+    assert (first.state, first.total_steps) == ("running", 0)
+    assert "new" in list_trainings()
+    until(lambda: state("new") != "running")
+    assert state("new") == "finished"
+    run = open_run("new")
+    assert (run.config.model, run.config.train) == (model, train)
+    assert (run.config.dataset, run.config.preset) == ("tiny", "notes")
+    assert len(read_history(run)) == 2
+    with pytest.raises(JobError, match="a run named new exists: choose another name"):
+        begin("new")
+
+
+def test_stop_saves_and_resume_ends_where_an_uninterrupted_training_ends(workspace: object) -> None:
+    train = dataclasses.replace(SHORT, epochs=40)
+    begin("stopped", train)
+    until(lambda: is_under_way("stopped"))
+    stop_training("stopped")
+    until(lambda: state("stopped") != "running")
+    assert state("stopped") == "stopped"
+    stored = open_run("stopped").load_state()
+    assert stored is not None
+    assert 0 < stored[1]["step"] < 160
+    resume_training("stopped", "cpu")
+    assert state("stopped") == "running"
+    begin("whole", train)
+    until(lambda: {state("stopped"), state("whole")} == {"finished"})
+    assert open_run("stopped").weights_digest() == open_run("whole").weights_digest()
+    stop_training("stopped")  # nobody is there: nothing happens
+    assert state("stopped") == "finished"
+
+
+def test_a_killed_training_shows_as_interrupted_and_resumes(workspace: object) -> None:
+    begin("killed")
+    until(lambda: is_under_way("killed"))
+    status = watch_training("killed")
+    assert status is not None
+    os.kill(status.pid, signal.SIGKILL)
+    until(lambda: state("killed") != "running")
+    assert state("killed") == "interrupted"
+    jobs._started.clear()  # the dashboard starts anew
+    assert state("killed") == "interrupted"
+    resume_training("killed", "cpu")
+    until(lambda: (now := watch_training("killed")) and now.epoch > status.epoch)
+    stop_training("killed")
+    until(lambda: state("killed") == "stopped")
+
+
+def test_of_two_who_start_the_same_run_one_wins_and_the_other_is_told(workspace: object) -> None:
+    told: list[str] = []
+
+    def visitor() -> None:
+        try:
+            begin("same")
+        except JobError as error:
+            told.append(str(error))
+
+    visitors = [threading.Thread(target=visitor) for _ in range(4)]
+    for thread in visitors:
+        thread.start()
+    for thread in visitors:
+        thread.join()
+    assert told == ["run same is being trained already, perhaps by another visitor: watch it, or choose another name"] * 3
+    until(lambda: is_under_way("same"))
+    with pytest.raises(JobError, match="being trained already"):
+        resume_training("same", "cpu")
+
+
+def test_a_run_that_another_process_trains_is_not_started(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LEAVING_SECONDS", 0.0)
+    with lock_run("tiny-run"), pytest.raises(JobError, match="run tiny-run is being trained already"):
+        resume_training("tiny-run", "cpu")
+
+
+def test_a_start_that_comes_to_nothing_says_why(workspace: object) -> None:
+    start_training("lost", "nowhere", "fast", MODEL, SHORT, "cpu")
+    until(lambda: state("lost") != "running")
+    status = watch_training("lost")
+    assert status is not None
+    assert status.state == "failed"
+    assert "nowhere: no test images there" in str(status.error)
+    assert list_trainings() == ["lost"]
+    forget_training("lost")
+    assert list_trainings() == []
+    with pytest.raises(RunError, match="a run is named by"):
+        begin("../up")
+
+
+# --- the form ------------------------------------------------------------------------------------------------------
+
+
+def said(app: AppTest) -> str:
+    groups = (app.markdown, app.caption, app.info, app.error, app.warning, app.text, app.success)
+    return "\n".join(element.value for group in groups for element in group)
+
+
+def find(group: Any, label: str) -> Any:
+    return next(element for element in group if element.label.startswith(label))
+
+
+def labels(app: AppTest) -> list[str]:
+    return [e.label for group in (app.number_input, app.selectbox, app.text_input) for e in group]
+
+
+def test_the_form_has_a_control_for_every_field_with_its_range_and_help(open_app: OpenApp, workspace: object) -> None:
+    app = open_app("train")
+    assert not app.exception
+    for option in (*list_options(ModelConfig), *list_options(TrainConfig)):
+        assert option.title in labels(app)
+    latent = find(app.number_input, "Latent")
+    assert (latent.min, latent.max, latent.help) == (1, 1024, "Number of latent dimensions. From 1 to 1,024.")
+    assert find(app.selectbox, "Data set").options == ["tiny"]
+    assert "parameters** for images of 8 × 8 × 1; 10 epochs of 1 steps on 55 training images" in said(app)
+
+
+def test_a_field_that_comes_later_has_a_control(open_app: OpenApp, workspace: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dashboard.training import form
+
+    fields = [("beta", float, 1.0), ("share", float | None, None)]
+    later = dataclasses.make_dataclass("Later", fields, bases=(TrainConfig,), frozen=True)
+    options = list_options(TrainConfig)
+    extra = [dataclasses.replace(options[2], name=name, low=0.0, high=9.0, help="Later.") for name in ("beta", "share")]
+    preset = form.PRESETS["fast"]
+    changed = dataclasses.replace(preset, train=later(**dataclasses.asdict(preset.train)))
+    monkeypatch.setitem(form.PRESETS, "fast", changed)
+    monkeypatch.setattr(form, "list_options", lambda kind: (*options, *extra) if kind is later else list_options(kind))
+    app = open_app("train")
+    assert not app.exception
+    assert find(app.number_input, "Beta").value == 1.0
+    assert find(app.number_input, "Share").value is None
+
+
+def test_what_the_form_refuses_is_a_sentence(open_app: OpenApp, workspace: object) -> None:
+    app = open_app("train")
+    find(app.text_input, "Widths").set_value("4, many").run()
+    assert "widths must be whole numbers with commas between them, such as 32, 64, got '4, many'" in said(app)
+    find(app.text_input, "Widths").set_value("4, 4, 4, 4").run()
+    assert "height must be divisible by 16" in said(app)
+    assert [button.label for button in app.button if button.label.startswith("Start")] == []
+    find(app.text_input, "Widths").set_value("4, 4").run()
+    find(app.text_input, "Name of the run").set_value("../up").run()
+    find(app.button, "Start").click().run()
+    assert "a run is named by lower-case letters" in said(app)
+
+
+def test_the_settings_of_a_run_stand_in_the_form(open_app: OpenApp, tiny_run: Run) -> None:
+    app = open_app("train")
+    find(app.selectbox, "Settings").set_value("run tiny-run").run()
+    assert not app.exception
+    assert find(app.number_input, "Latent").value == 3
+    assert find(app.number_input, "Epochs").value == 2
+    assert "images/s (run tiny-run trained the same model on cpu" in said(app)
+
+
+def test_a_time_is_measured_when_asked_for(open_app: OpenApp, workspace: object) -> None:
+    app = open_app("train")
+    assert "its time isn't known: time it" in said(app)
+    find(app.text_input, "Widths").set_value("2, 2").run()
+    find(app.button, "Time it here").click().run()
+    assert "images/s (timed here on random images, just now)" in said(app)
+
+
+def test_there_is_no_form_without_data_and_none_where_nothing_may_be_changed(
+    open_app: OpenApp, workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENT_EXPLORER_ALLOW_CHANGES", "ann@example.org")
+    app = open_app("train")
+    assert "no sign-in is configured" in said(app)
+    assert not app.number_input
+    monkeypatch.delenv("LATENT_EXPLORER_ALLOW_CHANGES")
+    shutil.rmtree(workspace.data / "tiny")
+    assert "There is no data set under" in said(open_app("train"))
+
+
+# --- the page around a training ------------------------------------------------------------------------------------
+
+
+def test_start_watch_stop_and_resume_on_the_page(open_app: OpenApp, workspace: object) -> None:
+    app = open_app("train")
+    find(app.text_input, "Widths").set_value("2, 2").run()
+    find(app.number_input, "Epochs").set_value(100_000).run()
+    find(app.text_input, "Name of the run").set_value("mine").run()
+    find(app.button, "Start").click().run()
+    assert not app.exception
+    assert "Run **mine** is being trained" in said(app)
+    until(lambda: is_under_way("mine"))
+    second = open_app("train")  # another tab finds it by itself
+    assert "Run **mine** is being trained" in said(second)
+    assert "KL on the validation images" in said(second)
+    find(second.button, "Stop and save").click().run()
+    until(lambda: state("mine") == "stopped")
+    app.run()
+    assert "Run **mine** was stopped; its last step is saved" in said(app)
+    find(app.button, "Resume").click().run()
+    assert "Run **mine** is being trained" in said(app)
+    stop_training("mine")
+
+
+def test_a_finished_run_has_its_curves_log_and_no_button(open_app: OpenApp, tiny_run: Run) -> None:
+    app = open_app("train", training="tiny-run")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    assert not app.exception
+    text = said(app)
+    assert "Run **tiny-run** is finished" in text
+    assert "lecture notes" not in text  # other data: no such reference
+    assert "making the map" in app.code[0].value
+    assert not [button.label for button in app.button if button.label in ("Resume", "Stop and save")]
+
+
+def test_a_collapse_is_told_with_what_to_try(open_app: OpenApp, tiny_run: Run) -> None:
+    lines = tiny_run.metrics()
+    lines[-1]["active_units"] = 0
+    (tiny_run.path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    assert "The posterior has collapsed" in said(app)
+    assert "try a lower learning rate" in said(app)
+
+
+def test_a_failure_is_a_sentence_and_a_killed_one_can_be_resumed(open_app: OpenApp, tiny_run: Run) -> None:
+    status = json.loads((tiny_run.path / "status.json").read_text())
+    failed = status | {"state": "failed", "error": "the disk is full: make room, then resume"}
+    (tiny_run.path / "status.json").write_text(json.dumps(failed))
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    assert "the disk is full: make room, then resume" in said(app)
+    assert find(app.button, "Resume")
+    (tiny_run.path / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    app.run()
+    assert "Run **tiny-run** was interrupted" in said(app)
+    assert find(app.button, "Resume")
+
+
+def test_damaged_pictures_are_told_and_the_curves_stay(open_app: OpenApp, tiny_run: Run) -> None:
+    (tiny_run.path / "previews" / "epoch-00001.npz").write_bytes(b"")
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    assert not app.exception
+    assert "The pictures of the epochs can't be shown" in said(app)
+    assert "KL on the validation images" in said(app)
+
+
+def test_the_notes_reference_stands_beside_the_shipped_run(open_app: OpenApp) -> None:
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("fashion-mnist").run()
+    assert not app.exception
+    assert "The crosses are the lecture notes' recipe" in said(app)
+    history = read_history(open_run("fashion-mnist"))
+    assert f"The best epoch so far is {history.epoch[np.argmin(history.validation[:, 0])]}" in said(app)
+
+
+@pytest.mark.parametrize("name", ["train", "runs"])
+def test_the_pages_are_there_before_the_first_run(open_app: OpenApp, workspace: object, name: str) -> None:
+    app = open_app(name)
+    assert not app.exception
+    assert find(app.button, "Start") if name == "train" else "There is no run yet: train one" in said(app)
