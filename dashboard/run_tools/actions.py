@@ -87,12 +87,12 @@ def _delete(name: str) -> None:
             st.session_state[asked] = None
             st.rerun()
     if confirmed:
-        st.session_state[asked] = None
         try:
             delete_run(name)
         except RunError as error:
             st.error(str(error))
             return
+        st.session_state[asked] = None
         _done(f"Run {name} is deleted.", None)
 
 
