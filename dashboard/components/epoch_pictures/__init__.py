@@ -12,8 +12,8 @@ import numpy as np
 import streamlit as st
 from jaxtyping import UInt8
 
+from dashboard.components.frames import array_frame
 from dashboard.components.latent_map.sprites import shrink
-from dashboard.components.latent_sliders.wire import pack
 
 __all__ = ["BUDGET_BYTES", "MAX_EPOCHS", "EpochPictures", "choose_epochs", "epoch_pictures"]
 
@@ -23,7 +23,7 @@ MAX_EPOCHS = 60
 
 _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
-_SCRIPTS = (*(_SLIDERS / name for name in ("dom.js", "wire.js", "paint.js")), _HERE / "epoch_pictures.js")
+_SCRIPTS = (*(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")), _HERE / "epoch_pictures.js")
 
 _component = st.components.v2.component(
     "epoch_pictures",
@@ -88,4 +88,4 @@ def epoch_pictures(pictures: EpochPictures, *, key: str, run: str) -> None:
     arrays = {"reconstructions": small(pictures.reconstructions), "samples": samples}
     if len(originals):
         arrays["originals"] = small(originals)
-    _component(key=key, data=pack(header, arrays))
+    _component(key=key, data=array_frame(header, arrays))
