@@ -231,7 +231,7 @@ class _Work:
                 def show(done: int, total: int, start: int = start, count: int = len(some)) -> None:
                     self.progress(stage, round((start + count * done / total) * 1000), len(rows) * 1000)
 
-                x = to_unit(torch.tensor(self.data.images[some], device=self.device))
+                x = to_unit(torch.tensor(self.data.rows(some), device=self.device))
                 tensors = work(x, number, show)
                 piece = {name: np.asarray(value.double().cpu()) for name, value in tensors.items()}
                 self.run.save_piece(self.key, name, piece)

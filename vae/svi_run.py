@@ -64,7 +64,7 @@ def fit_svi(
         done = 0
         save("running", done)
         try:
-            for event in train_svi(model, splits["train"].images[:images], config, progress):
+            for event in train_svi(model, splits["train"].rows(slice(images)), config, progress):
                 done = event.epoch
                 run.save_weights(model)
                 run.log(

@@ -105,7 +105,7 @@ def starts(model: Linear) -> dict[str, Posterior]:
 def test_the_exact_elbo_is_climbed_to_the_mean_field_optimum_from_any_start(orthogonal: bool, start: str) -> None:
     model = linear(orthogonal)
     objective = model.exact_elbo
-    path = climb(starts(model)[start], objective, objective, steps=2000, rate=0.1, tolerance=0.0)
+    path = climb(starts(model)[start], objective, objective, 2000 if start == "far off" else 700, tolerance=0.0)
     torch.testing.assert_close(path.posterior.mean, model.mean, atol=1e-3, rtol=0)
     torch.testing.assert_close(path.posterior.logvar, model.best.logvar, atol=1e-3, rtol=0)
     exact = torch.linalg.inv(model.precision)

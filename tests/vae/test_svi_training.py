@@ -74,8 +74,8 @@ def test_the_decoder_never_sees_the_encoder() -> None:
 
 def test_it_learns_and_every_image_finds_its_own_q() -> None:
     model = build_model(MODEL, 0)
-    epochs = list(train_svi(model, garments(), SviConfig(epochs=25, batch_size=10, svi_steps=15, learning_rate=0.01)))
-    assert [epoch.epoch for epoch in epochs] == list(range(1, 26))
+    epochs = list(train_svi(model, garments(), SviConfig(epochs=20, batch_size=15, svi_steps=12, learning_rate=0.015)))
+    assert [epoch.epoch for epoch in epochs] == list(range(1, 21))
     assert epochs[-1].elbo > epochs[0].elbo + 5
     assert epochs[-1].elbo > epochs[-1].encoder_elbo - 0.25
     assert epochs[-1].encoder_elbo > epochs[0].encoder_elbo + 5
