@@ -82,14 +82,14 @@ def training_form() -> None:
         "Device", list(devices), format_func=lambda name: devices[name], key="train-device", help="The best one comes first."
     )
     try:
-        base, count = _base(chosen, dataset), _training_images(dataset, _stamp(dataset))
+        base = _base(chosen, dataset)
         with st.expander("Advanced: every setting of the model and of the training", icon=":material/tune:"):
             key = f"train-{chosen}-{dataset}"
             st.markdown("**Model**")
             model = _fields(base.model, f"{key}-model")
             st.markdown("**Training**")
             train = _fields(base.train, f"{key}-training")
-        _outlook(model, train, device, count)
+        _outlook(model, train, device, _training_images(dataset, train.validation_fraction, _stamp(dataset)))
     except (ConfigError, DataError, RunError) as error:
         st.error(str(error))
         return
@@ -140,9 +140,9 @@ def _shape(dataset: str, stamp: tuple[tuple[str, int], ...]) -> tuple[int, int, 
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the data set")
-def _training_images(dataset: str, stamp: tuple[tuple[str, int], ...]) -> int:
+def _training_images(dataset: str, fraction: float | None, stamp: tuple[tuple[str, int], ...]) -> int:
     del stamp
-    return len(load_dataset(dataset, "train"))
+    return len(load_dataset(dataset, "train", fraction))
 
 
 # --- the settings --------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from dashboard.components.epoch_pictures import EpochPictures, choose_epochs, ep
 from dashboard.permissions import may_change
 from dashboard.training.estimate import duration_text
 from dashboard.training.process import forget_training, resume_training, stop_training, watch_training
-from vae import DataError, History, Run, RunError, Status, list_devices, load_dataset, open_run, pixel_entropy, read_history
+from vae import DataError, History, Run, RunError, Status, list_devices, open_run, pixel_entropy, read_history
+from vae.evaluate import load_run_data
 from vae.jobs import JobError
 from vae.palette import PETROFF
 
@@ -184,17 +185,17 @@ def _read(path: str, stamp: tuple[int, int], _run: Run) -> History:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _floor(dataset: str, digest: str) -> float | None:
-    """The mean pixel entropy of the validation images; None where they aren't those of that digest."""
-    data = load_dataset(dataset, "validation")
-    return float(pixel_entropy(data.images).astype(np.float64).mean()) if data.digest == digest else None
+def _floor(dataset: str, digest: str, _run: Run) -> float:
+    """The mean pixel entropy of the validation images."""
+    del dataset, digest  # the cache's key
+    return float(pixel_entropy(load_run_data(_run, "validation").images).astype(np.float64).mean())
 
 
 def _entropy_floor(run: Run) -> float | None:
     if run.config.model.likelihood != "bernoulli":
         return None
     try:
-        return _floor(run.config.dataset, run.config.data_digests.get("validation", ""))
+        return _floor(run.config.dataset, run.config.data_digests.get("validation", ""), run)
     except DataError:
         return None
 
@@ -285,7 +286,6 @@ def _load_pictures(path: str, epochs: tuple[int, ...], stamp: tuple[int, int], _
 def _originals(run: Run, count: int) -> np.ndarray | None:
     """The validation images that are reconstructed, if the data set is still the one of the training."""
     try:
-        data = load_dataset(run.config.dataset, "validation")
+        return load_run_data(run, "validation").images[:count]
     except DataError:
         return None
-    return data.images[:count] if data.digest == run.config.data_digests.get("validation") else None

@@ -197,17 +197,17 @@ def test_the_form_has_a_control_for_every_field_with_its_range_and_help(open_app
 def test_a_field_that_comes_later_has_a_control(open_app: OpenApp, workspace: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from dashboard.training import form
 
-    fields = [("beta", float, 1.0), ("share", float | None, None)]
+    fields = [("gamma", float, 1.0), ("share", float | None, None)]
     later = dataclasses.make_dataclass("Later", fields, bases=(TrainConfig,), frozen=True)
     options = list_options(TrainConfig)
-    extra = [dataclasses.replace(options[2], name=name, low=0.0, high=9.0, help="Later.") for name in ("beta", "share")]
+    extra = [dataclasses.replace(options[2], name=name, low=0.0, high=9.0, help="Later.") for name in ("gamma", "share")]
     preset = form.PRESETS["fast"]
     changed = dataclasses.replace(preset, train=later(**dataclasses.asdict(preset.train)))
     monkeypatch.setitem(form.PRESETS, "fast", changed)
     monkeypatch.setattr(form, "list_options", lambda kind: (*options, *extra) if kind is later else list_options(kind))
     app = open_app("train")
     assert not app.exception
-    assert find(app.number_input, "Beta").value == 1.0
+    assert find(app.number_input, "Gamma").value == 1.0
     assert find(app.number_input, "Share").value is None
 
 
