@@ -6,6 +6,8 @@ RUN    ?= mine
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Two processes, each with one thread for its arithmetic; a file's tests stay together, they share a server.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help app test train bench soak clean
@@ -24,15 +26,16 @@ test: $(READY)  ## lint, types, and every test, the browser's among them
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@if sh tests/e2e/ensure_browser.sh; then \
-	  echo "$(BIN)/python -m pytest -q"; $(BIN)/python -m pytest -q; \
+	  echo "$(PYTEST) -m 'not long'"; $(PYTEST) -m "not long"; \
 	else \
-	  $(BIN)/python -m pytest -q -m "not browser"; status=$$?; sh tests/e2e/ensure_browser.sh --say; exit $$status; \
+	  $(PYTEST) -m "not browser and not long"; status=$$?; sh tests/e2e/ensure_browser.sh --say; exit $$status; \
 	fi
 
 bench: $(READY)  ## figures of this machine, each beside its baseline
 	$(BIN)/python tests/benchmarks --full
 
-soak: $(READY)  ## long and brutal: kill trainings at random moments, compare what they resume to
+soak: $(READY)  ## long and brutal: the long tests; trainings killed at random moments, compared with whole ones
+	$(BIN)/python -m pytest -q -m long
 	$(BIN)/python tests/soak/kill_training.py
 
 clean:  ## remove what the set-up and the tools made (not data, not runs)

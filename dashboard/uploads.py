@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard import jobs
 from dashboard.markdown import plain
+from dashboard.permissions import changes_allowed
 from dashboard.pictures import enlarged
 from dashboard.projection_panel import duration_words
 from vae import DataError
@@ -51,7 +52,8 @@ def offer_upload() -> None:
         st.error(seen)
         return
     _show(seen)
-    _keep(seen, file)
+    if changes_allowed():
+        _keep(seen, file)
 
 
 # --- the imports ---------------------------------------------------------------------------------------------------

@@ -515,7 +515,7 @@ def test_without_any_run_the_page_says_how_to_make_one(
     monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(tmp_path))
     app = open_app()
     assert not app.exception
-    assert "There is no run yet. Train one with `make train`" in said(app)
+    assert "There is no run yet. Train one on the page Train" in said(app)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def is_under_way(name: str) -> bool:
 # --- processes -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_training_from_its_start_to_its_end_with_every_setting_of_the_form(workspace: object) -> None:
     assert watch_training("new") is None
     model = dataclasses.replace(MODEL, likelihood="gaussian", widths=(4, 6), blocks=1, latent=5)
@@ -92,6 +93,7 @@ def test_a_training_from_its_start_to_its_end_with_every_setting_of_the_form(wor
         begin("new")
 
 
+@pytest.mark.long
 def test_stop_saves_and_resume_ends_where_an_uninterrupted_training_ends(workspace: object) -> None:
     train = dataclasses.replace(SHORT, epochs=40)
     begin("stopped", train)
@@ -233,6 +235,7 @@ def test_the_settings_of_a_run_stand_in_the_form(open_app: OpenApp, tiny_run: Ru
     assert "images/s (run tiny-run trained the same model on cpu" in said(app)
 
 
+@pytest.mark.long
 def test_a_time_is_measured_when_asked_for(open_app: OpenApp, workspace: object) -> None:
     app = open_app("train")
     assert "its time isn't known: time it" in said(app)

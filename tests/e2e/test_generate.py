@@ -111,14 +111,6 @@ def address(serve_app: Callable[..., str]) -> str:
     return serve_app(APP)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def patience() -> Iterator[None]:
-    """A busy machine may take its time."""
-    expect.set_options(timeout=20_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def generate(browser: Browser, address: str, browser_context_args: dict[str, Any]) -> Iterator[Generate]:
     """One page for all tests here: each goes to the section it needs."""
@@ -213,6 +205,18 @@ def test_a_direction_from_sneaker_to_ankle_boot_changes_what_a_linear_probe_says
     expect(generate.map).to_have_attribute("data-current", str(row))
 
 
+def test_a_traversal_is_taken_away_as_a_moving_picture(generate: Generate) -> None:
+    generate.show("Traversal")
+    generate.page.get_by_role("button", name="Download").first.click()
+    with generate.page.expect_download() as download:
+        generate.page.get_by_role("button", name="Animation (GIF)").click()
+    with Image.open(download.value.path()) as picture:
+        assert (picture.format, picture.n_frames) == ("GIF", 16)  # nine there, seven back
+        first = np.asarray(picture.convert("L")).copy()
+        picture.seek(8)
+        assert np.abs(first.astype(int) - np.asarray(picture.convert("L"))).max() > 30
+
+
 def test_a_frame_opens_in_explore_and_the_page_is_as_it_was_left(generate: Generate) -> None:
     page = generate.page
     generate.show("Directions")
@@ -247,15 +251,3 @@ def test_a_sample_opens_in_explore(generate: Generate) -> None:
     page.get_by_role("button", name="Open sample 3 in Explore").click()
     expect(page).to_have_url(re.compile(r"/(explore)?\?.*z=\d+%3A"))
     expect(page.get_by_text("a sample of the prior N(0, I)")).to_be_visible()
-
-
-def test_a_traversal_is_taken_away_as_a_moving_picture(generate: Generate) -> None:
-    generate.show("Traversal")
-    generate.page.get_by_role("button", name="Download").first.click()
-    with generate.page.expect_download() as download:
-        generate.page.get_by_role("button", name="Animation (GIF)").click()
-    with Image.open(download.value.path()) as picture:
-        assert (picture.format, picture.n_frames) == ("GIF", 16)  # nine there, seven back
-        first = np.asarray(picture.convert("L")).copy()
-        picture.seek(8)
-        assert np.abs(first.astype(int) - np.asarray(picture.convert("L"))).max() > 30

@@ -110,6 +110,7 @@ def test_it_is_turned_hovered_and_clicked(page: Page, address: str) -> None:
     assert errors == []
 
 
+@pytest.mark.long
 def test_keys_turn_zoom_and_reset_it(page: Page, address: str) -> None:
     open_view(page, address, "plain")
     expect(root(page).get_by_role("group", name="Classes")).to_be_hidden()
@@ -128,6 +129,7 @@ def test_keys_turn_zoom_and_reset_it(page: Page, address: str) -> None:
     expect(root(page)).to_have_attribute("data-camera", ",".join(f"{value:.4f}" for value in start))
 
 
+@pytest.mark.long
 def test_a_class_is_hidden_and_its_images_are_not_hovered(page: Page, address: str) -> None:
     open_view(page, address)
     hover_first(page)

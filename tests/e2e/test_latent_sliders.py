@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,6 @@ PRIVATE = {"STREAMLIT_SERVER_ADDRESS": "127.0.0.1", "STREAMLIT_BROWSER_GATHER_US
 @pytest.fixture(scope="module")
 def address(serve_app: Callable[..., str]) -> str:
     return serve_app(APP, PRIVATE | {"LATENT_TEST_RUN": RUN})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def patience() -> Iterator[None]:
-    """A busy machine may take its time."""
-    expect.set_options(timeout=20_000)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @functools.cache
@@ -259,6 +251,7 @@ def test_a_slow_server_is_told_and_the_frames_go_on(page: Page, address: str) ->
     assert np.float32(expect_generation(page, 3)["z"][one]) == np.float32(value_of(first))
 
 
+@pytest.mark.long
 def test_a_server_that_is_gone_leaves_the_frames_at_hand(page: Page, serve_app: Callable[..., str]) -> None:
     address = serve_app(APP, PRIVATE | {"LATENT_TEST_RUN": RUN})
     visit(page, address)
@@ -317,6 +310,7 @@ def test_undo_redo_reset_and_samples(page: Page, address: str) -> None:
     assert state(page)["commits"] == 8
 
 
+@pytest.mark.long
 def test_two_undos_at_once_both_count(page: Page, address: str) -> None:
     visit(page, address, delay="0,0,0.4")
     start = state(page)["z"]

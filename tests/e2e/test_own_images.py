@@ -39,6 +39,7 @@ def upload(page: Page, content: bytes) -> None:
     page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_zip_file_becomes_a_data_set(page: Page, serve_app: Callable[..., str], tiny_run: Run) -> None:
     root = tiny_run.path.parents[1] / "data"
     page.goto(f"{serve_app(APP)}/dataset")  # the server reads this test's own folders: it inherits the environment

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 APP = Path(__file__).with_name("apps") / "panel_app.py"
 
 
+@pytest.mark.long
 def test_a_map_opens_by_itself_when_it_is_made_and_outlives_a_reload(
     page: Page, serve_app: Callable[..., str], tiny_run: Run
 ) -> None:

@@ -51,6 +51,7 @@ def fill(page: Page, label: str, value: str) -> None:
     field.press("Tab")
 
 
+@pytest.mark.long
 def test_a_short_training_of_real_data(page: Page, serve_app: Callable[..., str], folders: dict[str, str]) -> None:
     address = serve_app(APP, folders)
     page.goto(f"{address}/train")

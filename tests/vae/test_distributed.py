@@ -149,6 +149,7 @@ with distributed.joined("cpu") as device:
 """
 
 
+@pytest.mark.long
 def test_a_signal_stops_all_and_another_number_of_processes_goes_on(tmp_path: Path) -> None:
     whole = fit("one", "tiny", MODEL, CONFIG, "notes", CPU)
     (tmp_path / "stop.py").write_text(STOP)
@@ -237,6 +238,7 @@ with distributed.joined("cpu") as device:
 """
 
 
+@pytest.mark.long
 def test_batch_statistics_are_a_weighted_mean_and_a_lost_process_is_told(tmp_path: Path) -> None:
     """Both processes hold the very same weights after every step, an empty share included. When one is gone, the other
     ends with a sentence, and the run can be taken up."""

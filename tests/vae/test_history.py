@@ -143,6 +143,7 @@ def test_training_is_timed_in_images_a_second(tiny_run: Run) -> None:
         training_speed(*large, torch.device("cpu"))
 
 
+@pytest.mark.long
 def test_the_timing_process_answers_or_says_why_not(tiny_run: Run) -> None:
     def ask(train: dict[str, object]) -> tuple[int, dict[str, object]]:
         config = tiny_run.config

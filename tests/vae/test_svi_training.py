@@ -72,6 +72,7 @@ def test_the_decoder_never_sees_the_encoder() -> None:
     assert ends[0].encoder_elbo != ends[1].encoder_elbo
 
 
+@pytest.mark.long
 def test_it_learns_and_every_image_finds_its_own_q() -> None:
     model = build_model(MODEL, 0)
     epochs = list(train_svi(model, garments(), SviConfig(epochs=20, batch_size=15, svi_steps=12, learning_rate=0.015)))
