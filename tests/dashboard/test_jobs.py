@@ -174,6 +174,7 @@ def test_a_killed_job_shows_as_interrupted(tmp_path: Path, worker: subprocess.Po
     assert state(tmp_path) == "finished"
 
 
+@pytest.mark.long
 def test_an_import_is_found_after_a_restart_and_stopped_or_killed_leaves_nothing(workspace: Workspace) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((300_000, 16, 16), np.uint8))

@@ -113,6 +113,7 @@ def test_stop_saves_and_resume_ends_where_an_uninterrupted_training_ends(workspa
     assert state("stopped") == "finished"
 
 
+@pytest.mark.long
 def test_a_killed_training_shows_as_interrupted_and_resumes(workspace: object) -> None:
     begin("killed")
     until(lambda: is_under_way("killed"))

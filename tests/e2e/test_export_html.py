@@ -126,6 +126,7 @@ def test_the_page_cannot_send_anything(alone: Alone) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "paper", "ink"), [("light", (255, 255, 255), 60), ("dark", (18, 21, 29), 200)])
+@pytest.mark.long
 def test_light_and_dark_follow_the_system(
     spread: Run, browser: Browser, tmp_path: Path, scheme: str, paper: tuple[int, int, int], ink: int
 ) -> None:

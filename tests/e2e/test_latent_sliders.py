@@ -392,6 +392,7 @@ def test_a_hover_on_the_map_previews_and_a_click_waits_for_the_server(page: Page
 
 
 @pytest.mark.parametrize("shape", ["3x32x32", "3x64x48"])
+@pytest.mark.long
 def test_colours_and_large_images(page: Page, serve_app: Callable[..., str], shape: str) -> None:
     visit(page, serve_app(APP, PRIVATE | {"LATENT_TEST_SHAPE": shape}))
     channels, height, width = map(int, shape.split("x"))

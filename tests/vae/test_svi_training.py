@@ -61,6 +61,7 @@ def test_one_step_by_hand() -> None:
         torch.testing.assert_close((moved - start)[clear], (-4e-3 * gradient.sign())[clear], rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.long
 def test_the_decoder_never_sees_the_encoder() -> None:
     first, second = build_model(MODEL, 0), build_model(MODEL, 0)
     second.encoder.load_state_dict(build_model(MODEL, 7).encoder.state_dict())
