@@ -21,7 +21,6 @@ MAX_NAME = 40
 def selection_panel(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
     """Count, class mix, mean image and decoded mean of the selected images; nothing where fewer than two are selected."""
     rows = visit.selection_rows
-    st.session_state["rows-below-the-map"] = rows
     if not rows:
         _kept_groups(visit)
         return

@@ -46,6 +46,8 @@ class Visit:
 
     selection: Select | None = None
     """What is chosen on the map."""
+    summed_up: tuple[int, ...] = ()
+    """The rows that the page, when it last ran as a whole, took for the selection."""
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Selections kept under a name: rows of the test set."""
     colouring: str = "class"

@@ -62,6 +62,7 @@ def page() -> None:
     if begun is None:
         return
     visit, loaded = begun
+    visit.summed_up = visit.selection_rows
     shown, problem = find_map(loaded, visit.map)
     left, right = st.columns([58, 42], gap="small")
     with left:
@@ -139,7 +140,6 @@ def _inspector(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
 
 
 def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
-    before = visit.selection_rows
     key = f"sliders-{visit.instance}"
     _follow_sliders(loaded, visit, key)
     _search(loaded, visit)
@@ -167,7 +167,7 @@ def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
     if subject.row is None:
         st.caption("The link in the address bar carries the run and the point; your picture itself is not part of it.")
     write_url(visit, loaded)
-    if visit.selection_rows != st.session_state.get("rows-below-the-map", before):
+    if visit.selection_rows != visit.summed_up:
         st.rerun()  # what stands below the map is about another selection
 
 

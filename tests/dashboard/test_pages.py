@@ -391,6 +391,16 @@ def test_another_map_opens_at_once_and_is_in_the_link(open_app: OpenApp, checkpo
     assert "map=pca" in "&".join(f"{name}={value}" for name, value in query(app).items())
 
 
+def test_a_lasso_is_given_up_where_the_map_has_three_dimensions(open_app: OpenApp, checkpoints: Path) -> None:
+    make_map(open_run(RUN), MapConfig(method="pca", components=3))
+    app = open_app()
+    on_the_map(app, kind="select", clicked=[], polygon=around([1, 2, 3]), hidden=[], primary=None)
+    assert visit_of(app).selection_rows
+    widget(app.button, "PCA 3-D").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    assert visit_of(app).selection_rows == ()
+
+
 # --- links ---------------------------------------------------------------------------------------------------------
 
 
