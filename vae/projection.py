@@ -21,6 +21,7 @@ Progress = Callable[[int, int], None]
 LEAST_DIMENSIONS = {"euclidean": 1, "cosine": 2, "correlation": 3}
 """Each metric, and in how many dimensions it tells points apart: two numbers have a correlation of 1 or -1."""
 _QUERY_BATCH = 128  # a few megabytes of distances at a time, which stay in the cache
+_SPARE = 8  # candidates beyond those asked for
 NEIGHBORS = 8
 """The nearest points that a placement, or a distance to the encoded images, is made from."""
 
@@ -28,15 +29,33 @@ NEIGHBORS = 8
 def nearest(
     queries: Float[np.ndarray, "m latent"], points: Float[np.ndarray, "n latent"], count: int
 ) -> tuple[Int64[np.ndarray, "m count"], Float32[np.ndarray, "m count"]]:
-    """The rows of the ``count`` nearest points to each query, nearest first, and their Euclidean distances; exact."""
+    """The rows of the ``count`` nearest points to each query, nearest first, and their Euclidean distances; exact.
+
+    A matrix product finds a few candidates more than asked for, by ``|q - p|^2 / 2 = |q|^2 / 2 - (q.p - |p|^2 / 2)``; the
+    distances themselves are then computed and decide. A query whose candidates could, by rounding, miss one of the nearest
+    is compared with every point.
+    """
     if not 1 <= count <= len(points):
         raise ValueError(f"count must be from 1 to the number of points, {len(points)}, got {count}")
     base = torch.tensor(points, dtype=torch.float32)
+    middle = base.mean(dim=0)
+    centred = base - middle
+    halves = centred.square().sum(dim=1) / 2
+    rounding = base.shape[1] * torch.finfo(torch.float32).eps
     rows, distances = [], []
     for batch in torch.split(torch.tensor(queries, dtype=torch.float32), _QUERY_BATCH):
-        found = torch.cdist(batch, base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False, sorted=True)
-        rows.append(found.indices)
-        distances.append(found.values)
+        moved = batch - middle
+        likely = torch.addmm(-halves, moved, centred.T).topk(min(count + _SPARE, len(base)))
+        found = (batch[:, None] - base[likely.indices]).norm(dim=2).topk(count, largest=False)
+        near, far = likely.indices.gather(1, found.indices), found.values
+        error = rounding * (moved.norm(dim=1) + (2 * halves.max()).sqrt()).square()
+        left_out = moved.square().sum(dim=1) / 2 - likely.values[:, -1] - error
+        unsure = (far[:, -1].square() / 2 >= left_out).nonzero()[:, 0]
+        if len(unsure) and count + _SPARE < len(base):
+            exact = torch.cdist(batch[unsure], base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False)
+            near[unsure], far[unsure] = exact.indices, exact.values
+        rows.append(near)
+        distances.append(far)
     return torch.cat(rows).numpy(), torch.cat(distances).numpy()
 
 

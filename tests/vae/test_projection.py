@@ -32,6 +32,17 @@ def test_a_point_is_its_own_nearest_even_far_from_the_origin() -> None:
     assert distances[:, 0].max() == 0.0
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e-5])
+def test_nearest_among_tight_clusters_far_apart_where_a_product_of_matrices_cannot_tell(scale: float) -> None:
+    random = np.random.default_rng(0)
+    points = (np.repeat(cloud(20) * 5, 100, axis=0) + scale * random.normal(size=(2_000, 5))).astype(np.float32)
+    queries = points[::40]
+    rows, distances = nearest(queries, points, 9)
+    expected = np.linalg.norm(queries[:, None].astype(np.float64) - points[None], axis=2)
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :9], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(np.take_along_axis(expected, rows, axis=1), distances, rtol=1e-5, atol=1e-9)
+
+
 @pytest.mark.parametrize("count", [0, 41])
 def test_more_neighbours_than_points(count: int) -> None:
     with pytest.raises(ValueError, match="count must be from 1 to the number of points, 40"):
