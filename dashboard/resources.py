@@ -25,6 +25,7 @@ from vae import (
     decode_images,
     encode_images,
     generator_for,
+    lay_out_for_decoding,
     load_test_data,
     nearest,
     open_run,
@@ -32,6 +33,10 @@ from vae import (
     typical_distances,
     walk_back,
 )
+
+SERVING_PRECISION = "bf16"
+"""What pictures are decoded in, where the device gains by it: every decoded picture on screen comes from the same decoder,
+so that a frame under the thumb is what the page shows when it is let go. Encodings and numbers are computed in fp32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +78,9 @@ class LoadedRun:
         return self.run.config.model.latent
 
     def decode(self, z: Float32[np.ndarray, "count latent"]) -> Float32[np.ndarray, "count channels height width"]:
-        """``E[x|z]`` of each point, in [0, 1]."""
+        """``E[x|z]`` of each point, in [0, 1], in `SERVING_PRECISION`."""
         with self.lock:
-            return decode_images(self.model, z)
+            return decode_images(self.model, z, SERVING_PRECISION)
 
     def encode(self, images: UInt8[np.ndarray, "count channels height width"], seed: int = 0) -> Encodings:
         """q(z|x) and ELBO terms (one sample of z) of images that are not in the test set."""
@@ -177,7 +182,7 @@ def _load(path: Path, fingerprint: Fingerprint) -> LoadedRun:
     del fingerprint  # part of the cache's key only
     run = open_run(path)
     digest = run.weights_digest()
-    model = run.load_model(choose_device())
+    model = lay_out_for_decoding(run.load_model(choose_device()))
     data = load_test_data(run)
     encodings = run.load_encodings()
     if len(encodings) != len(data):

@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "staged": {"data", "files", "jobs", "pack"},
     "model": {"config", "posterior", "likelihood"},
     "objective": {"posterior", "likelihood"},
-    "latent": {"model"},
+    "latent": {"device", "model"},
     "runs": {"config", "model", "encodings", "files"},
     "distributed": {"device"},
     "curves": {"train"},

@@ -41,6 +41,7 @@ from vae.latent import (
     filmstrip_points,
     interpolate,
     interpolate_through,
+    lay_out_for_decoding,
     sample_prior,
     traverse,
 )
@@ -168,6 +169,7 @@ __all__ = [
     "interpolate_through",
     "interpolation_animation",
     "interpolation_sheet",
+    "lay_out_for_decoding",
     "list_datasets",
     "list_devices",
     "list_options",

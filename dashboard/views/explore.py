@@ -35,7 +35,7 @@ from dashboard.downloads import offer_downloads, offer_run
 from dashboard.links import begin_page, write_url
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
-from dashboard.resources import LoadedRun, ShownMap, find_map
+from dashboard.resources import SERVING_PRECISION, LoadedRun, ShownMap, find_map
 from dashboard.search import search_images
 from dashboard.selection import selection_panel
 from dashboard.state import Visit
@@ -279,6 +279,7 @@ def _strips(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
                 typical=loaded.typical,
                 encoded=subject.mean,
                 coordinates=shown.map.coordinates if shown is not None and shown.is_flat else None,
+                precision=SERVING_PRECISION,
             )
     return visit.strips
 

@@ -14,7 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, nearest, open_run
+from dashboard.resources import SERVING_PRECISION
+from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, lay_out_for_decoding, nearest, open_run
 
 pytestmark = pytest.mark.browser
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -24,7 +25,7 @@ SNEAKER, ANKLE_BOOT = 9, 0
 @functools.cache
 def model_and_encodings() -> tuple[VAE, Encodings]:
     run = open_run("fashion-mnist")
-    return run.load_model(), run.load_encodings()
+    return lay_out_for_decoding(run.load_model()), run.load_encodings()
 
 
 class Generate:
@@ -103,7 +104,9 @@ class Generate:
         return row
 
     def assert_shows(self, z: np.ndarray) -> None:
-        assert np.abs(self.picture() - 255 * decode_images(model_and_encodings()[0], z[None])[0, 0]).max() <= 1
+        assert (
+            np.abs(self.picture() - 255 * decode_images(model_and_encodings()[0], z[None], SERVING_PRECISION)[0, 0]).max() <= 1
+        )
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from dashboard.resources import SERVING_PRECISION
 from vae import VAE, Encodings, ModelConfig, build_model, decode_images, open_run
 
 pytestmark = pytest.mark.browser
@@ -77,7 +78,7 @@ def pixels(canvas: Locator) -> np.ndarray:
 
 def picture_of(z: np.ndarray, model: VAE | None = None) -> np.ndarray:
     """What the server decodes for a point, ``(height, width, 3)`` from 0 to 255."""
-    image = decode_images(model or model_and_encodings()[0], z[None].astype(np.float32))[0] * 255
+    image = decode_images(model or model_and_encodings()[0], z[None].astype(np.float32), SERVING_PRECISION)[0] * 255
     return np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
 
 

@@ -17,6 +17,7 @@ from vae import (
     filmstrip,
     filmstrip_points,
     generator_for,
+    lay_out_for_decoding,
     nearest,
     off_manifold,
     place,
@@ -105,6 +106,23 @@ def test_the_frame_at_the_current_value_is_the_current_picture() -> None:
         at = np.flatnonzero(values[dimension] == z[dimension])
         assert len(at) == 1
         assert np.abs(frames[dimension, at[0]] - now).max() <= 1
+
+
+def test_frames_in_the_serving_layout_and_precision_are_what_their_points_decode_to_there() -> None:
+    config = ModelConfig(channels=1, height=8, width=12, latent=5, widths=(8, 16), blocks=1, hidden=16)
+    model = build_model(config, 0).eval()
+    random = np.random.default_rng(2)
+    z, values = random.normal(size=5).astype(np.float32), 3 * random.normal(size=(2, 7)).astype(np.float32)
+    points = filmstrip_points(z, np.array([3, 0]), values)
+    plain = decode_images(model, points)
+    served = lay_out_for_decoding(model)
+    np.testing.assert_allclose(decode_images(served, points), plain, atol=1e-5)
+    reduced = decode_images(served, points, "bf16")
+    assert np.abs(reduced - plain).max() < 0.05  # equal where the machine gains nothing by bf16
+    frames = filmstrip(served, z, np.array([3, 0]), values, precision="bf16")
+    alone = np.stack([decode_images(served, point[None], "bf16")[0] for point in points])
+    assert np.abs(frames.reshape(reduced.shape) - 255 * reduced).max() <= 1
+    assert np.abs(frames.reshape(alone.shape) - 255 * alone).max() <= 1
 
 
 @pytest.mark.parametrize("block", [2, 3, 5, 50])

@@ -115,10 +115,12 @@ def build_strips(
     encoded: Float32[np.ndarray, " latent"] | None = None,
     coordinates: Float32[np.ndarray, "n 2"] | None = None,
     budget_bytes: int = BUDGET_BYTES,
+    precision: str = "fp32",
 ) -> Strips:
     """The strips of ``dimensions`` about ``z``, decoded in one batch and placed among the encoded images in one search.
 
-    ``typical`` is `vae.typical_distances` of the run in its ``map_dimensions``; ``coordinates`` is its map, if it has one.
+    ``typical`` is `vae.typical_distances` of the run in its ``map_dimensions``; ``coordinates`` is its map, if it has one;
+    ``precision`` that of `vae.decode_images`.
     NOTE: hold the model's lock around this where visitors share the model.
 
     Raises:
@@ -130,11 +132,11 @@ def build_strips(
     values = np.stack(
         [anchored_steps(float(low[d]), float(high[d]), steps, [float(point[d]) for point in anchors]) for d in dimensions]
     )
-    frames = filmstrip(model, z, dimensions, values, block)
+    frames = filmstrip(model, z, dimensions, values, block, precision)
     if block == 1:
         settled = frames[0, int(np.flatnonzero(values[0] == z[dimensions[0]])[0])]
     else:
-        settled = np.rint(decode_images(model, z[None])[0] * 255).astype(np.uint8)
+        settled = np.rint(decode_images(model, z[None], precision)[0] * 255).astype(np.uint8)
     used = encodings.map_dimensions
     points = filmstrip_points(z, dimensions, values)[:, used]
     rows, distances = nearest(points, encodings.mean[:, used], min(NEIGHBORS, len(encodings)))

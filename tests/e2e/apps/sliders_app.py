@@ -23,6 +23,7 @@ from dashboard.components.latent_sliders import (
     read_commit,
     slider_ranges,
 )
+from dashboard.resources import SERVING_PRECISION
 from vae import (
     VAE,
     Encodings,
@@ -106,6 +107,7 @@ def sliders() -> None:
         typical=typical,
         encoded=encoded,
         coordinates=coordinates,
+        precision=SERVING_PRECISION,
     )
     latent_sliders(
         strips,
