@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from drag import quantile
+from drag import POLLING, quantile
 from playwright.sync_api import BrowserContext, Page, WebSocket
 
 LOADS = 5
@@ -57,7 +57,7 @@ def first_paint(context: BrowserContext, address: str) -> float:
         page = context.new_page()
         page.add_init_script(f"({FIRST_PAINT})()")
         page.goto(address)
-        taken.append(float(page.wait_for_function("window.__firstPaint", timeout=60_000).json_value()))
+        taken.append(float(page.wait_for_function("window.__firstPaint", polling=POLLING, timeout=60_000).json_value()))
         page.close()
     return statistics.median(taken[1:])
 
@@ -111,7 +111,7 @@ def _click(page: Page, spots: list[tuple[float, float]], sockets: list[WebSocket
         received.clear()
         page.mouse.click(*spot)
         page.wait_for_selector(".latent-map:not([data-waiting])")
-        page.wait_for_function("(count) => window.__map.strips.length === count", arg=len(sums) + 1)
+        page.wait_for_function("(count) => window.__map.strips.length === count", arg=len(sums) + 1, polling=POLLING)
         page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
         sums.append(sum(received))
     return sums

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.__main__ import ENVIRONMENT
+
 expect.set_options(timeout=20_000)  # a condition is waited for as long as a busy machine may need
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -66,7 +68,7 @@ def serve(script: Path, log: Path, environment: dict[str, str] | None = None) ->
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | (environment or {}),
+            env=os.environ | ENVIRONMENT | (environment or {}),
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -2,6 +2,7 @@
 // cursor with its trail. Redrawing it never touches the figure below.
 
 const TRAIL_MS = 2500;
+const FADE_MS = 100; // between two drawings of a trail that only fades; a moving cursor draws it each time
 const TRAIL_MOST = 400;
 const FEW = 60;
 const LABEL_SHIFTS = [0, -1, 1, -2, 2]; // in lines
@@ -29,7 +30,7 @@ class Marks {
     stage.append(this.canvas, this.labels, this.trailCanvas, this.cursor);
     this.trail = [];
     this.position = null;
-    this.frame = 0;
+    this.fading = 0;
   }
 
   resize({ width, height }) {
@@ -239,17 +240,16 @@ class Marks {
       pen.lineTo(x1, y1);
       pen.stroke();
     }
-    if (!this.trail.length || this.frame) return;
+    if (!this.trail.length || this.fading) return;
     const again = () => {
-      this.frame = 0;
+      this.fading = 0;
       this.drawTrail();
     };
-    this.frame = calm() ? setTimeout(again, TRAIL_MS) : requestAnimationFrame(again);
+    this.fading = setTimeout(again, calm() ? TRAIL_MS : FADE_MS);
   }
 
   remove() {
     this.trail = [];
-    cancelAnimationFrame(this.frame);
-    clearTimeout(this.frame);
+    clearTimeout(this.fading);
   }
 }
