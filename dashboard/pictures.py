@@ -35,7 +35,8 @@ def heat(values: Float32[np.ndarray, "height width"], top: float) -> UInt8[np.nd
     low = np.minimum(position.astype(np.int64), len(HEAT) - 2)
     part = (position - low)[..., None]
     stops = np.array(HEAT, dtype=np.float64)
-    return np.rint(stops[low] * (1 - part) + stops[low + 1] * part).astype(np.uint8).transpose(2, 0, 1)
+    mixed: np.ndarray = stops[low] * (1 - part) + stops[low + 1] * part
+    return np.asarray(np.rint(mixed).astype(np.uint8).transpose(2, 0, 1))
 
 
 def enlarged(image: UInt8[np.ndarray, "channels height width"]) -> bytes:

@@ -59,7 +59,8 @@ def show_signals(verdict: Verdict) -> None:
         },
     )
     st.caption(
-        f"From {SAMPLES} draws of z, the same for every image. p is corrected for using {len(SIGNALS)} signals: at most "
+        f"From {SAMPLES} draws of z, the same for every image. p is corrected for using {len(SIGNALS)} signals: at "
+        "most "
         f"{100 * UNUSUAL:g} % of images like the training data are called unusual or worse, {100 * UNLIKE:g} % unlike anything. "
         "A low −ELBO is no sign of health: a blank picture has the lowest of all. "
         "Measured on the test images: `python -m vae verdict` and the run's name."
@@ -116,6 +117,6 @@ def show_nearest(judge: Judge, examined: Examined) -> None:
                 enlarged(judge.training.rows(slice(row, row + 1))[0]), width=84, caption=title, alt=f"Training image {row}"
             )
     st.caption(
-        f"Under each, its distance in latent space: between posterior means, in the {len(around.dimensions)} active dimensions. "
-        f"Among {len(around.rows):,} training images."
+        f"Under each, its distance in latent space: between posterior means, in the {len(around.dimensions)} active "
+        f"dimensions. Among {len(around.rows):,} training images."
     )
