@@ -158,7 +158,7 @@ def posterior_cloud(
             hovertemplate=f"{name}<extra></extra>",
         )
     _lay_out(figure, "Where samples of q(z|x) are placed", "", "")
-    figure.update_layout(height=420)
+    figure.update_layout(height=420, legend={"itemsizing": "constant"})
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
     return figure

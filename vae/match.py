@@ -74,7 +74,7 @@ def find_match(
             (z.grad,) = torch.autograd.grad(-value.sum(), [z])
         found = value.detach().nan_to_num(-np.inf)
         if step == 0:
-            first = float(value[0])
+            first = float(value.detach()[0])
             if not np.isfinite(first):
                 raise FloatingPointError("log p(x|z) is not finite at the encoder's mean: there is nothing to climb")
         row = int(found.argmax())

@@ -97,8 +97,7 @@ def _show(judge: Judge, match: Match) -> None:
         column.caption(f"squared error {error:.4f} per pixel: above that of {share:.1f} % of validation images")
     columns[2].image(enlarged(to_uint8(match.picture)), width=140, caption="decoded from the best point", alt="Best match")
     columns[3].caption(
-        f"The two points lie {match.distance:.1f} standard deviations of q(z|x) apart (root mean square over "
-        "active dimensions). "
-        f"Good enough means a squared error of at most {limit:.4f}, the {100 * (1 - UNUSUAL):g}th percentile of the encoder's own "
+        f"The two points lie {match.distance:.1f} standard deviations of q(z|x) apart (root mean square, active dimensions). "
+        f"A squared error of at most {limit:.4f} is good enough: the {100 * (1 - UNUSUAL):g}th percentile of the encoder's own "
         "reconstructions of validation images. The search may miss a better point; it never overstates one."
     )

@@ -59,9 +59,9 @@ def show_signals(verdict: Verdict) -> None:
         },
     )
     st.caption(
-        f"From {SAMPLES} draws of z, the same for every image. p is corrected for using {len(SIGNALS)} signals: at "
-        "most "
-        f"{100 * UNUSUAL:g} % of images like the training data are called unusual or worse, {100 * UNLIKE:g} % unlike anything. "
+        f"From {SAMPLES} draws of z, the same for every image. p is corrected for using {len(SIGNALS)} signals: at most "
+        f"{100 * UNUSUAL:g} % of images like the training data are called unusual or worse, {100 * UNLIKE:g} % unlike "
+        "anything. "
         "A low −ELBO is no sign of health: a blank picture has the lowest of all. "
         "Measured on the test images: `python -m vae verdict` and the run's name."
     )
@@ -80,7 +80,7 @@ def show_uncertainty(loaded: LoadedRun, examined: Examined) -> None:
             st.image(enlarged(to_uint8(picture)), width=72, alt=f"Posterior sample {number}")
     right.image(
         enlarged(heat(variance, top)),
-        width="stretch",
+        width=200,
         caption=f"Variance of {count} samples, per pixel: black 0, pale yellow {top:.2g} (pixels from 0 to 1)",
         alt="Variance image",
     )

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import streamlit as st
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.components.sketch import paste_button, sketch
 from dashboard.downloads import offer_downloads
@@ -24,8 +25,7 @@ from vae.signals import SignalError
 
 SOURCES = {"upload": "Upload a picture", "camera": "Take a photo", "draw": "Draw", "test": "Random test image"}
 INVERT: dict[Invert, str] = {"auto": "automatic", "yes": "yes", "no": "no"}
-STEP_SIDE = 400
-"""The longer side of a step's picture, in pixels, at most."""
+STEP_SIDE = 400  # the longer side of a step's picture, in pixels, at most
 TURNS = ("upright", "90° clockwise", "180°", "90° counter-clockwise")
 
 
@@ -133,8 +133,8 @@ def _read(digest: str, _data: bytes) -> Picture:
 
 
 def _pipeline(loaded: LoadedRun, visit: Visit, picture: Picture) -> None:
-    """The steps, with what can be chosen of them, and the result. The result is sent before the pictures of the steps."""
-    shape = loaded.data.image_shape
+    """The verdict, the steps with what can be chosen of them, and the rest. The pictures of the steps are sent last."""
+    shape, head = loaded.data.image_shape, st.container()
     with st.container(border=True):
         st.markdown("**From the picture to the model's input**")
         adjustments = _adjustments(shape[0])
@@ -143,7 +143,7 @@ def _pipeline(loaded: LoadedRun, visit: Visit, picture: Picture) -> None:
         pixels = prepared.pixels
         if st.toggle("Edit with a brush", key="edit", help="Draw on the model's input; it answers at every stroke's end."):
             pixels = sketch(pixels, key=f"edit-{visit.instance}")
-    _result(loaded, visit, loaded.subject_from_outside(pixels), prepared)
+    _result(loaded, visit, loaded.subject_from_outside(pixels), prepared, head)
     with place:
         _steps(prepared)
 
@@ -195,7 +195,10 @@ def _shown(image: np.ndarray) -> bytes:
 # --- what the model makes of it ------------------------------------------------------------------------------------
 
 
-def _result(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepared | None) -> None:
+def _result(
+    loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepared | None, head: DeltaGenerator | None = None
+) -> None:
+    """The verdict, at the ``head`` if there is one, and all that it rests on."""
     st.markdown("**What the model makes of it**")
     judge = load_judge(loaded)
     try:
@@ -204,7 +207,8 @@ def _result(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepare
         st.error(str(error))
         return
     if examined is not None:
-        show_sentence(examined.verdict, subject.pixels)
+        with head or st.container():
+            show_sentence(examined.verdict, subject.pixels)
     _pictures(loaded, visit, subject, prepared)
     if isinstance(judge, str) or examined is None:
         st.warning(str(judge))
@@ -216,7 +220,7 @@ def _result(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepare
         show_cloud(loaded, visit, examined)
     with right:
         show_nearest(judge, examined)
-        match_panel(loaded, judge, examined, subject.pixels)
+    match_panel(loaded, judge, examined, subject.pixels)
 
 
 def _pictures(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepared | None) -> None:
@@ -246,7 +250,7 @@ def _pictures(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepa
         column.image(enlarged(image), caption=f"{title}: {caption}", width="stretch", alt=title)
     with columns[3]:
         _terms(loaded, subject)
-        if st.button("Open in Explore", icon=":material/scatter_plot:", type="primary"):
+        if st.button("Open in Explore", icon=":material/scatter_plot:"):
             if subject.row is None:
                 visit.show(subject)
             else:
