@@ -79,7 +79,7 @@ def find_match(
                 raise FloatingPointError("log p(x|z) is not finite at the encoder's mean: there is nothing to climb")
         row = int(found.argmax())
         if float(found[row]) > best:
-            best, at = float(found[row]), np.array(z[row].detach().cpu())
+            best, at = float(found[row]), np.asarray(z[row].detach().cpu()).copy()
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - step / steps))
         optimizer.step()
         if progress:
