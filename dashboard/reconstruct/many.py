@@ -77,7 +77,7 @@ def show_many(loaded: LoadedRun, judge: Judge, files: list[Any]) -> None:
         row_height=64,
         column_config={
             "input": st.column_config.ImageColumn("input", width="small"),
-            "reconstruction": st.column_config.ImageColumn("reconstruction", width="small"),
+            "reconstructed": st.column_config.ImageColumn("reconstructed", width="small"),
             "p": st.column_config.NumberColumn("p", format="%.4f", help="Of all signals together; small is odd."),
             "sentence": st.column_config.TextColumn("sentence", width="large"),
         },
@@ -107,13 +107,13 @@ def table_of(found: list[Judged], thumbnails: bool) -> pd.DataFrame:
     for one in found:
         row: dict[str, object] = {"file": _cell(one.name)}
         if thumbnails:
-            row |= {"input": _uri(one.pixels), "reconstruction": _uri(one.reconstruction)}
+            row |= {"input": _uri(one.pixels), "reconstructed": _uri(one.reconstruction)}
         row |= {"verdict": "can't be read" if one.verdict is None else SHORT[one.verdict.level]}
-        row["p"] = np.nan if one.verdict is None else one.verdict.p
+        row |= {"p": np.nan if one.verdict is None else one.verdict.p, "sentence": one.sentence}
         for index, signal in enumerate(SIGNALS):
             row[signal.name] = np.nan if one.verdict is None else float(one.verdict.values[index])
             row[f"{signal.name}_percentile"] = np.nan if one.verdict is None else float(one.verdict.percentiles[index])
-        rows.append(row | {"sentence": one.sentence})
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

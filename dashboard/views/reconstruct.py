@@ -100,7 +100,10 @@ def _from_outside(loaded: LoadedRun, visit: Visit, source: str) -> None:
         pasted = paste_button(key=f"paste-{visit.instance}")
         if len(files) > 1:
             judge = load_judge(loaded)
-            st.error(judge) if isinstance(judge, str) else show_many(loaded, judge, files)
+            if isinstance(judge, str):
+                st.error(judge)
+            else:
+                show_many(loaded, judge, files)
             return
         data = files[0].getvalue() if files else pasted
     else:

@@ -118,7 +118,9 @@ def test_several_files_make_a_table(open_app: OpenApp) -> None:
     table = app.dataframe[0].value
     assert len(table) == 10
     assert table.loc[0, "verdict"] == "like the training data"
-    assert table.loc[0, "input"].startswith("data:image/png;base64,")
+    assert all(table.loc[0, name].startswith("data:image/png;base64,") for name in ("input", "reconstructed"))
+    assert table.loc[0, "reconstruction"] > 0
+    assert not any(element.value == "`None`" for element in app.markdown)
     assert (table["verdict"] == "can't be read").sum() == len(app.error) == 5
     assert "**10 pictures**" in said(app)
 
