@@ -66,7 +66,7 @@ def test_several_files_make_a_table_to_take_away(page: Page, address: str) -> No
         page.get_by_role("button", name="Table (CSV)").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 4
-    assert lines[0].startswith("file,verdict,p,negative_elbo,")
+    assert lines[0].startswith("file,verdict,p,sentence,negative_elbo,")
     with page.expect_download() as download:
         page.get_by_role("button", name="Sheet (PNG)").click()
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
