@@ -10,25 +10,26 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 Images = UInt8[np.ndarray, "n channels height width"]
+Made = UInt8[np.ndarray, "made channels height width"]
 COUNT = 300
 
 
-def noise(test: Images) -> Images:
+def noise(test: Images) -> Made:
     """Every value drawn evenly from 0 to 255."""
     return np.random.default_rng(0).integers(0, 256, (COUNT, *test.shape[1:])).astype(np.uint8)
 
 
-def inverted(test: Images) -> Images:
+def inverted(test: Images) -> Made:
     """Light and dark swapped."""
     return 255 - test
 
 
-def upside_down(test: Images) -> Images:
+def upside_down(test: Images) -> Made:
     """Turned by 180 degrees."""
     return np.ascontiguousarray(test[:, :, ::-1, ::-1])
 
 
-def digits(test: Images) -> Images:
+def digits(test: Images) -> Made:
     """The digits 0 to 9, white on black, of several sizes and slants, as large as the picture."""
     random, (_, channels, height, width) = np.random.default_rng(0), test.shape
     found = []
@@ -49,7 +50,7 @@ def digits(test: Images) -> Images:
     return np.repeat(np.stack(found)[:, None], channels, axis=1)
 
 
-def photographs(test: Images) -> Images:
+def photographs(test: Images) -> Made:
     """Squares cut at random, large and small, out of the two photographs that come with scikit-learn."""
     from sklearn.datasets import load_sample_images
 
@@ -65,7 +66,7 @@ def photographs(test: Images) -> Images:
     return np.stack(found)
 
 
-PROBES: dict[str, Callable[[Images], Images]] = {
+PROBES: dict[str, Callable[[Images], Made]] = {
     "noise": noise,
     "photographs": photographs,
     "digits": digits,
