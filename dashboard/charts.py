@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, Int64
 
 from vae.palette import PETROFF
 
 HEIGHT = 270
 GREY = "#7f8694"
+INK = "#d6006c"
+"""Stands out from every class's colour, on light and on dark."""
 MAX_DIMENSIONS = 64
 _MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
 
@@ -116,6 +118,49 @@ def kl_spectra(spectra: Mapping[str, Float64[np.ndarray, " latent"]], colours: S
         )
     _lay_out(figure, "KL of each latent dimension, sorted", "rank of the dimension", "KL (nats)")
     figure.update_layout(height=360)
+    return figure
+
+
+def posterior_cloud(
+    places: Float32[np.ndarray, "n 2"],
+    labels: Int64[np.ndarray, " n"] | None,
+    class_names: Sequence[str],
+    cloud: Float32[np.ndarray, "samples 2"],
+    mean: Float32[np.ndarray, " 2"],
+) -> go.Figure:
+    """A map of encoded images, faint, and above it where samples of q(z|x) of one image are placed, and its mean."""
+    figure = go.Figure()
+    kinds = [(name, labels == number) for number, name in enumerate(class_names)] if labels is not None else []
+    for number, (name, rows) in enumerate(kinds or [("test images", np.ones(len(places), dtype=bool))]):
+        figure.add_scattergl(
+            x=places[rows, 0],
+            y=places[rows, 1],
+            name=_plain(name),
+            mode="markers",
+            marker={"color": PETROFF[number % len(PETROFF)], "size": 3, "opacity": 0.35},
+            hovertemplate=f"{_plain(name)}<extra></extra>",
+        )
+    for name, points, size, symbol, width in (
+        (f"{len(cloud)} samples of q(z|x)", cloud, 7, "circle-open", 1.5),
+        ("posterior mean", mean[None], 13, "diamond", 2),
+    ):
+        figure.add_scatter(
+            x=points[:, 0],
+            y=points[:, 1],
+            name=name,
+            mode="markers",
+            marker={
+                "color": INK,
+                "size": size,
+                "symbol": symbol,
+                "line": {"color": INK if width < 2 else "white", "width": width},
+            },
+            hovertemplate=f"{name}<extra></extra>",
+        )
+    _lay_out(figure, "Where samples of q(z|x) are placed", "", "")
+    figure.update_layout(height=420, legend={"itemsizing": "constant"})
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
     return figure
 
 

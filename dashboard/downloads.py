@@ -31,23 +31,25 @@ def offer_downloads(
     subject: Subject,
     z: Float32[np.ndarray, " latent"],
     images: dict[str, UInt8[np.ndarray, "channels height width"]],
-    steps: dict[str, bytes] | None = None,
+    steps: Callable[[], dict[str, bytes]] | None = None,
 ) -> None:
-    """Draw the button. ``images`` and ``steps`` (finished PNG files) are offered under their names."""
+    """Draw the button. ``images`` are offered under their names; ``steps`` makes PNG files when they are asked for."""
     name = f"{run}-{'picture' if subject.row is None else subject.row}"
     with st.popover("Download", icon=":material/download:"):
         for title, image in images.items():
             st.download_button(f"{title} (PNG)", original_size(image), f"{name}-{title}.png", "image/png", on_click="ignore")
-        if steps:
-            files = {f"{step}.png": png for step, png in steps.items()}
-            st.download_button(
-                "all steps (ZIP of PNG)", zip_of(files), f"{name}-steps.zip", "application/zip", on_click="ignore"
-            )
+        if steps is not None:
+            make, kind = partial(_zipped, steps), "application/zip"
+            st.download_button("all steps (ZIP of PNG)", make, f"{name}-steps.zip", kind, on_click="ignore")
         table = point_csv(z, subject.mean, subject.logvar)
         st.download_button("latent point (CSV)", table, f"{name}-z.csv", "text/csv", on_click="ignore")
         st.download_button("latent point (NPY)", point_npy(z), f"{name}-z.npy", on_click="ignore")
         numbers = numbers_json(subject.reconstruction, subject.kl)
         st.download_button("ELBO terms (JSON)", numbers, f"{name}-elbo.json", "application/json", on_click="ignore")
+
+
+def _zipped(steps: Callable[[], dict[str, bytes]]) -> bytes:
+    return zip_of({f"{step}.png": png for step, png in steps().items()})
 
 
 def offer_run(loaded: LoadedRun, shown: ShownMap) -> None:

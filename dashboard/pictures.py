@@ -13,6 +13,8 @@ from jaxtyping import Float32, UInt8
 from vae.images import to_png
 
 SHOWN_PIXELS = 224
+HEAT = ((0, 0, 0), (60, 9, 101), (160, 40, 100), (225, 85, 45), (250, 165, 20), (252, 255, 175))
+"""The colours of a heat map, from none to most."""
 
 
 def to_uint8(image: Float32[np.ndarray, "channels height width"]) -> UInt8[np.ndarray, "channels height width"]:
@@ -25,6 +27,16 @@ def difference(
 ) -> UInt8[np.ndarray, "channels height width"]:
     """``|first - second|`` of each value: black where they agree."""
     return np.abs(first.astype(np.int16) - second.astype(np.int16)).astype(np.uint8)
+
+
+def heat(values: Float32[np.ndarray, "height width"], top: float) -> UInt8[np.ndarray, "3 height width"]:
+    """Colours from black (0) over purple and orange to pale yellow (``top`` and above); lighter is always more."""
+    position = np.clip(values / max(top, 1e-12), 0, 1) * (len(HEAT) - 1)
+    low = np.minimum(position.astype(np.int64), len(HEAT) - 2)
+    part = (position - low)[..., None]
+    stops = np.array(HEAT, dtype=np.float64)
+    mixed: np.ndarray = stops[low] * (1 - part) + stops[low + 1] * part
+    return np.asarray(np.rint(mixed).astype(np.uint8).transpose(2, 0, 1))
 
 
 def enlarged(image: UInt8[np.ndarray, "channels height width"]) -> bytes:

@@ -22,8 +22,9 @@ settings.load_profile("steady")
 # vae.images and the command line are left out: what reaches them may be of any type, and they say so in sentences.
 MODULES = (
     "annealing arrays curves data device diagnostics directions distributed drawing encodings evaluate fit folders "
-    "full_evaluation html_map inference latent likelihood model objective onnx_export pack package parquet posterior preview "
-    "projection readers runs shapes sheets sources staged survey svi_run svi_training tables train"
+    "full_evaluation html_map inference judging latent likelihood match model objective onnx_export pack package "
+    "parquet posterior preview probes projection readers runs shapes sheets signals sources staged survey svi_run "
+    "svi_training tables train verdict"
 )
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")
 

@@ -28,10 +28,13 @@ from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
 from vae.full_evaluation import FullConfig, evaluate_fully
+from vae.images import MAX_BYTES, ImageError, prepare, read_picture
 from vae.jobs import Job, JobError, run_job
+from vae.judging import find_reference, report_verdicts
 from vae.onnx_export import OnnxError
 from vae.pack import Imported, import_dataset
 from vae.runs import Run, RunError, open_run, run_path
+from vae.signals import SignalError, measure
 from vae.staged import is_staged, staged_job
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch
@@ -39,6 +42,7 @@ from vae.train import Epoch, Note, Step
 
 Inlined = tyro.conf.arg(name="")
 SHOWN_LEFT_OUT = 5
+PICTURES = (ImageError, SignalError)
 T = TypeVar("T")
 
 
@@ -145,10 +149,23 @@ class Svi:
     """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
 
 
-COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export | Import | Svi]] = {
+@dataclass(frozen=True)
+class Judge:
+    """How often a run's verdicts are false alarms, and what else they flag; or the verdict on some pictures."""
+
+    run: tyro.conf.Positional[str]
+    """A name under checkpoints/, or a path."""
+    pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Pictures to judge (PNG, JPEG, WebP, BMP, GIF); none: the rates on the test split and on images of other kinds."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu) or the name of one that this machine has."""
+
+
+COMMANDS: dict[str, type[Train | Evaluate | MakeMap | Export | Import | Svi | Judge]] = {
     "train": Train,
     "svi": Svi,
     "evaluate": Evaluate,
+    "verdict": Judge,
     "map": MakeMap,
     "export": Export,
     "import": Import,
@@ -165,7 +182,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
         return _carry_out(arguments[0], arguments[1:])
-    except (UsageError, ConfigError, CurvesError, DataError, DeviceError, JobError, RunError, ExportError, OnnxError) as error:
+    except (
+        UsageError,
+        ConfigError,
+        CurvesError,
+        DataError,
+        DeviceError,
+        JobError,
+        RunError,
+        ExportError,
+        OnnxError,
+        *PICTURES,
+    ) as error:
         return _complain(str(error), 2)
     except OSError as error:
         return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
@@ -193,6 +221,8 @@ def _carry_out(name: str, arguments: list[str]) -> int:
         return _evaluate(_parse(Evaluate, name, arguments))
     if name == "svi":
         return _svi(_parse(Svi, name, arguments))
+    if name == "verdict":
+        return _judge(_parse(Judge, name, arguments))
     if name == "map":
         return _map(_parse(MakeMap, name, arguments))
     if name == "export":
@@ -419,6 +449,29 @@ def _svi(options: Svi) -> int:
         run = fit_svi(options.run, options.dataset, model, options.svi, options.images, device, tell, show)
     print(f"\nrun {run.name} in {run.path}")
     print(_table(Report(**run.reports()["samples=1,seed=0"])))
+    return 0
+
+
+def _judge(options: Judge) -> int:
+    run = _opened(options.run)
+    model = run.load_model(choose_device(options.device))
+    with tqdm(dynamic_ncols=True, delay=1e-3, bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}") as bar:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if bar.desc != f"{stage}: ":
+                bar.reset(total)
+                bar.set_description(stage)
+            bar.update(done - bar.n)
+
+        if not options.pictures:
+            report = report_verdicts(run, model, show)
+        reference = find_reference(run, model, show)
+    if not options.pictures:
+        print(report.table())
+    for path in options.pictures:
+        with path.open("rb") as file:
+            prepared = prepare(read_picture(file.read(MAX_BYTES + 1)), run.config.model.image_shape)
+        print(f"{path}: {reference.judge(measure(model, prepared.pixels[None], reference.around).values[0]).sentence}")
     return 0
 
 

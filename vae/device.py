@@ -26,6 +26,7 @@ Purpose = Literal[
     "importance",
     "annealing",
     "aggregate",
+    "verdict",
 ]
 # NOTE: a stream depends on its purpose's place here: new purposes go at the end.
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)

@@ -27,6 +27,7 @@ from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate, load_run_data
+from vae.judging import make_reference
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
 from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
@@ -152,6 +153,7 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
             for stage, work in (
                 ("evaluating", lambda: evaluate(run, device=device)),
                 ("making the map", lambda: make_map(run, default_map(run))),
+                ("preparing verdicts", lambda: make_reference(run, run.load_model(device))),
             ):
                 if stop:
                     raise Stopped

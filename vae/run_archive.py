@@ -40,6 +40,7 @@ _FILES: tuple[tuple[str, int | None], ...] = (
     (r"weights\.safetensors", None),
     (r"state/state\.safetensors", None),
     (r"encodings\.npz", 2048 * _MIB),
+    (r"reference\.npz", 512 * _MIB),
     (r"maps/[0-9a-f]{12}\.npz", 256 * _MIB),
     (r"previews/epoch-[0-9]{5,6}\.npz", 256 * _MIB),
 )

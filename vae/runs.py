@@ -463,6 +463,23 @@ class Run:
                 found.append((file, from_json(MapConfig, _parse_json(str(_npz_member(file, "config"))))))
         return found
 
+    def save_reference(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write ``reference.npz``, what verdicts are taken against, stamped with the weights and the data it came from."""
+        self._save_npz(self.path / "reference.npz", {**arrays, "made_from": np.array(self._trained_origin())})
+
+    def load_reference(self) -> dict[str, np.ndarray]:
+        """What `save_reference` kept; what is in it is for its reader to check.
+
+        Raises:
+            RunError: not there, cut or foreign, or made from other weights or data than this run's.
+        """
+        file, mend = self.path / "reference.npz", f"python -m vae verdict {self.name}"
+        arrays = self._load_npz(file, mend)
+        made_from = [str(digest) for digest in arrays.pop("made_from", np.array([])).ravel()]
+        if made_from != self._trained_origin():
+            raise RunError(f"{file}: made from other weights or data than this run's: remake it with '{mend}'")
+        return arrays
+
     def save_report(self, setting: str, report: Mapping[str, Any]) -> None:
         """Keep a report in ``evaluation.json`` under its setting; those of other settings stay."""
         write_atomic(self.path / "evaluation.json", _json_bytes(self.reports() | {setting: dict(report)}))
@@ -533,6 +550,9 @@ class Run:
 
     def _test_origin(self) -> list[str]:
         return [self.weights_digest(), self.config.data_digests.get("test", "")]
+
+    def _trained_origin(self) -> list[str]:
+        return [self.weights_digest(), *(self.config.data_digests.get(split, "") for split in ("train", "validation"))]
 
     def _map_file(self, config: MapConfig) -> Path:
         name = hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()[:12]

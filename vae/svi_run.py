@@ -14,6 +14,7 @@ from vae.config import ModelConfig, TrainConfig
 from vae.data import Split, load_dataset
 from vae.evaluate import evaluate
 from vae.fit import default_map, make_map
+from vae.judging import make_reference
 from vae.model import build_model
 from vae.runs import Run, RunConfig, Status, create_run, lock_run
 from vae.svi_training import SviConfig, SviEpoch, train_svi
@@ -75,6 +76,7 @@ def fit_svi(
                 report(event)
             evaluate(run, device=device)
             make_map(run, default_map(run))
+            make_reference(run, run.load_model(device))
             save("finished", done)
         except KeyboardInterrupt:
             save("stopped", done)

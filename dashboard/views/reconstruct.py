@@ -1,4 +1,4 @@
-"""Reconstruct: any picture, step by step into the model's form, and what the model makes of it."""
+"""Reconstruct: any picture, step by step into the model's form, what the model makes of it, and whether to believe that."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import hashlib
 
 import numpy as np
 import streamlit as st
+from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
+from dashboard.components.sketch import paste_button, sketch
 from dashboard.downloads import offer_downloads
 from dashboard.links import begin_page
-from dashboard.pictures import difference, enlarged, to_uint8
+from dashboard.pictures import difference, enlarged, heat, to_uint8
+from dashboard.reconstruct.judge import load_judge
+from dashboard.reconstruct.many import show_many
+from dashboard.reconstruct.match import match_panel
+from dashboard.reconstruct.verdict import show_cloud, show_nearest, show_sentence, show_signals, show_uncertainty
 from dashboard.resources import LoadedRun, Subject
 from dashboard.state import Visit
 from vae import generator_for, sample_prior
 from vae.images import Adjustments, ImageError, Invert, Picture, Prepared, default_adjustments, prepare, read_picture, to_png
+from vae.signals import SignalError
 
-SOURCES = {"upload": "Upload a picture", "camera": "Take a photo", "test": "Random test image"}
+SOURCES = {"upload": "Upload a picture", "camera": "Take a photo", "draw": "Draw", "test": "Random test image"}
 INVERT: dict[Invert, str] = {"auto": "automatic", "yes": "yes", "no": "no"}
+STEP_SIDE = 400  # the longer side of a step's picture, in pixels, at most
 TURNS = ("upright", "90° clockwise", "180°", "90° counter-clockwise")
 
 
@@ -42,13 +51,11 @@ def page() -> None:
         key="source",
     )
     if source == "test":
-        row = _test_image(loaded, visit)
-        _result(loaded, visit, loaded.subject(row), {})
+        _result(loaded, visit, loaded.subject(_test_image(loaded, visit)), None)
+    elif source == "draw":
+        _drawn(loaded, visit)
     else:
-        prepared = _outside_image(loaded, source)
-        if prepared is not None:
-            steps = {f"{number} {step.name}": to_png(step.image) for number, step in enumerate(prepared.steps, 1)}
-            _result(loaded, visit, loaded.subject_from_outside(prepared.pixels), steps)
+        _from_outside(loaded, visit, source)
 
 
 # --- where the picture comes from ----------------------------------------------------------------------------------
@@ -72,27 +79,45 @@ def _test_image(loaded: LoadedRun, visit: Visit) -> int:
     return row
 
 
-def _outside_image(loaded: LoadedRun, source: str) -> Prepared | None:
-    if source == "upload":
-        file = st.file_uploader(
-            "A PNG, JPEG, WebP, BMP or GIF picture, at most 20 MB and 50 megapixels",
-            key="uploaded",
-            max_upload_size=20,
-            help="It is read in memory, never written to disk, and not part of the page's link.",
-        )
+def _drawn(loaded: LoadedRun, visit: Visit) -> None:
+    st.caption("Draw, in the model's own pixels. The model answers at every stroke's end.")
+    drawn = sketch(np.zeros(loaded.data.image_shape, dtype=np.uint8), key=f"draw-{visit.instance}")
+    if drawn.any():
+        _result(loaded, visit, loaded.subject_from_outside(drawn), None)
     else:
-        file = st.camera_input("A photo of the object on a plain background", key="photo")
-    if file is None:
         _how_to_begin(loaded)
-        return None
+
+
+def _from_outside(loaded: LoadedRun, visit: Visit, source: str) -> None:
+    if source == "upload":
+        files = st.file_uploader(
+            "PNG, JPEG, WebP, BMP or GIF pictures, each at most 20 MB and 50 megapixels",
+            key="uploaded",
+            accept_multiple_files=True,
+            max_upload_size=20,
+            help="They are read in memory, never written to disk, and not part of the page's link.",
+        )
+        pasted = paste_button(key=f"paste-{visit.instance}")
+        if len(files) > 1:
+            judge = load_judge(loaded)
+            if isinstance(judge, str):
+                st.error(judge)
+            else:
+                show_many(loaded, judge, files)
+            return
+        data = files[0].getvalue() if files else pasted
+    else:
+        photo = st.camera_input("A photo of the object on a plain background", key="photo")
+        data = None if photo is None else photo.getvalue()
+    if data is None:
+        _how_to_begin(loaded)
+        return
     try:
-        data = file.getvalue()
         with st.spinner("Reading the picture"):
             picture = _read(hashlib.sha256(data).hexdigest(), data)
-        return _pipeline(loaded, picture)
+        _pipeline(loaded, visit, picture)
     except ImageError as error:
         st.error(f"{error}")
-        return None
 
 
 def _how_to_begin(loaded: LoadedRun) -> None:
@@ -110,20 +135,28 @@ def _read(digest: str, _data: bytes) -> Picture:
 # --- the pipeline --------------------------------------------------------------------------------------------------
 
 
-def _pipeline(loaded: LoadedRun, picture: Picture) -> Prepared:
-    shape = loaded.data.image_shape
+def _pipeline(loaded: LoadedRun, visit: Visit, picture: Picture) -> None:
+    """The verdict, the steps with what can be chosen of them, and the rest. The pictures of the steps are sent last."""
+    shape, head = loaded.data.image_shape, st.container()
     with st.container(border=True):
         st.markdown("**From the picture to the model's input**")
         adjustments = _adjustments(shape[0])
         prepared = prepare(picture, shape, adjustments)
-        for start in range(0, len(prepared.steps), 4):
-            for column, step in zip(st.columns(4), prepared.steps[start : start + 4], strict=False):
-                with column:
-                    number = prepared.steps.index(step) + 1
-                    st.image(
-                        _shown(step.image), caption=f"{number}. {step.name}. {step.note}", alt=f"Step {number}: {step.name}"
-                    )
-    return prepared
+        place = st.container()
+        pixels = prepared.pixels
+        if st.toggle("Edit with a brush", key="edit", help="Draw on the model's input; it answers at every stroke's end."):
+            pixels = sketch(pixels, key=f"edit-{visit.instance}")
+    _result(loaded, visit, loaded.subject_from_outside(pixels), prepared, head)
+    with place:
+        _steps(prepared)
+
+
+def _steps(prepared: Prepared) -> None:
+    for start in range(0, len(prepared.steps), 4):
+        for column, step in zip(st.columns(4), prepared.steps[start : start + 4], strict=False):
+            number = prepared.steps.index(step) + 1
+            caption = f"{number}. {step.name}. {step.note}"
+            column.image(_shown(step.image), caption=caption, alt=f"Step {number}: {step.name}")
 
 
 def _adjustments(channels: int) -> Adjustments:
@@ -154,16 +187,48 @@ def _adjustments(channels: int) -> Adjustments:
 
 
 def _shown(image: np.ndarray) -> bytes:
-    """A PNG of a step, small images enlarged with square pixels."""
+    """A PNG of a step: large images made smaller, small ones enlarged with square pixels."""
+    if max(image.shape[:2]) > STEP_SIDE:
+        small = Image.fromarray(image)
+        small.thumbnail((STEP_SIDE, STEP_SIDE))
+        image = np.asarray(small)
     return to_png(image, scale=max(1, 200 // max(image.shape[:2])))
 
 
 # --- what the model makes of it ------------------------------------------------------------------------------------
 
 
-def _result(loaded: LoadedRun, visit: Visit, subject: Subject, steps: dict[str, bytes]) -> None:
-    pixels = subject.pixels
+def _result(
+    loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepared | None, head: DeltaGenerator | None = None
+) -> None:
+    """The verdict, at the ``head`` if there is one, and all that it rests on."""
     st.markdown("**What the model makes of it**")
+    judge = load_judge(loaded)
+    try:
+        examined = None if isinstance(judge, str) else judge.examine(loaded, subject.pixels)
+    except SignalError as error:
+        st.error(str(error))
+        return
+    if examined is not None:
+        with head or st.container():
+            show_sentence(examined.verdict, subject.pixels)
+    _pictures(loaded, visit, subject, prepared)
+    if isinstance(judge, str) or examined is None:
+        st.warning(str(judge))
+        return
+    show_signals(examined.verdict)
+    show_uncertainty(loaded, examined)
+    left, right = st.columns([58, 42])
+    with left:
+        show_cloud(loaded, visit, examined)
+    with right:
+        show_nearest(judge, examined)
+    match_panel(loaded, judge, examined, subject.pixels)
+
+
+def _pictures(loaded: LoadedRun, visit: Visit, subject: Subject, prepared: Prepared | None) -> None:
+    """Input, reconstruction and error, the ELBO, and ways onward."""
+    pixels = subject.pixels
     choice = st.segmented_control(
         "Reconstruct from the",
         ["mean", "sample"],
@@ -177,16 +242,18 @@ def _result(loaded: LoadedRun, visit: Visit, subject: Subject, steps: dict[str, 
     decoded = to_uint8(loaded.decode(z[None])[0])
     apart = difference(pixels, decoded)
     columns = st.columns([1, 1, 1, 1.3])
+    error = heat(apart.mean(axis=0, dtype=np.float32), 255)
+    scale = "black 0, pale yellow 255 (of 255" + (", mean of the channels)" if len(pixels) > 1 else ")")
     shown = (
         ("Input", pixels, "what the model reads"),
         ("Reconstruction", decoded, f"decoded from {told}"),
-        ("|Difference|", apart, f"mean {apart.mean():.1f} of 255"),
+        ("|Difference|", error, f"mean {apart.mean():.1f}; {scale}"),
     )
     for column, (title, image, caption) in zip(columns, shown, strict=False):
         column.image(enlarged(image), caption=f"{title}: {caption}", width="stretch", alt=title)
     with columns[3]:
         _terms(loaded, subject)
-        if st.button("Open in Explore", icon=":material/scatter_plot:", type="primary"):
+        if st.button("Open in Explore", icon=":material/scatter_plot:"):
             if subject.row is None:
                 visit.show(subject)
             else:
@@ -194,7 +261,12 @@ def _result(loaded: LoadedRun, visit: Visit, subject: Subject, steps: dict[str, 
             if choice == "sample":
                 visit.go(z, "posterior")
             st.switch_page("views/explore.py")
-        offer_downloads(visit.run, subject, z, {"input": pixels, "reconstruction": decoded, "difference": apart}, steps)
+        images = {"input": pixels, "reconstruction": decoded, "difference": apart}
+        offer_downloads(visit.run, subject, z, images, None if prepared is None else lambda: _files(prepared))
+
+
+def _files(prepared: Prepared) -> dict[str, bytes]:
+    return {f"{number} {step.name}": to_png(step.image) for number, step in enumerate(prepared.steps, 1)}
 
 
 def _point(loaded: LoadedRun, subject: Subject, sample: bool) -> tuple[np.ndarray, str]:
