@@ -23,7 +23,7 @@ settings.load_profile("steady")
 MODULES = (
     "annealing arrays curves data device diagnostics directions distributed drawing encodings evaluate fit folders "
     "full_evaluation html_map inference latent likelihood model objective onnx_export pack package parquet posterior preview "
-    "projection readers runs shapes sheets sources staged survey svi_run svi_training tables train"
+    "projection readers runs shapes sheets sources staged stopping survey svi_run svi_training tables train"
 )
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")
 

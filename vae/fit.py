@@ -10,11 +10,10 @@ import dataclasses
 import math
 import os
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,12 @@ from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate, load_run_data
+from vae.files import remove_leftovers
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
 from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run, run_path
+from vae.stopping import Stop, stop_on_signal
 from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
 
 STATE_SECONDS = 30.0
@@ -42,7 +43,7 @@ Event = Step | Epoch | Note | str
 
 
 class Stopped(Exception):
-    """Training was asked to stop (Ctrl-C, or a termination signal) and has saved its state."""
+    """Training was asked to stop (Ctrl-C, or a termination signal); its state is saved."""
 
 
 def fit(
@@ -83,11 +84,12 @@ def resume(name: str, device: torch.device, report: Callable[[Event], None] = la
     """Continue a run from its last saved step, to the result that an uninterrupted training would have had.
 
     Raises:
-        RunError: there is no such run, it is held by another process, or its state can't be used.
+        RunError: there is no such run, it can't be resumed, it is held by another process, or its state can't be used.
         DataError: the data set can't be read, or is no longer the one it was trained on.
         CurvesError, Stopped, PeerError: as `fit`.
     """
     run = open_run(name)
+    run.check_resumable()
     if tensorboard:
         check_tensorboard()
     with _held(name):
@@ -141,48 +143,54 @@ def _held(name: str) -> AbstractContextManager[None]:
 
 
 def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
-    with _stop_on_signal() as stop:
+    with stop_on_signal() as stop:
         if distributed.rank():
             _train(run, device, None, stop)
             return
+        remove_leftovers(run.path)
         recorder = _Recorder(run, device, report, tensorboard)
         try:
             report("training")
             _train(run, device, recorder, stop)
             for stage, work in (
-                ("evaluating", lambda: evaluate(run, device=device)),
-                ("making the map", lambda: make_map(run, default_map(run))),
+                ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
+                ("making the map", lambda: make_map(run, default_map(run), stop.check)),
             ):
-                if stop:
-                    raise Stopped
                 report(stage)
                 run.log(stage)
                 work()
-            recorder.save("finished")
-        except Stopped:
-            recorder.save("stopped")
-            raise
+                stop.check()
+            with stop.deferred():
+                recorder.save("finished")
+        except (Stopped, KeyboardInterrupt):
+            with stop.deferred():
+                recorder.save("stopped")
+            raise Stopped from None
         except BaseException as error:
-            with contextlib.suppress(OSError):  # on a full disk the first complaint is the one to tell
+            # On a full disk the first complaint is the one to tell.
+            with stop.deferred(), contextlib.suppress(OSError):
                 recorder.save("failed", str(error) or type(error).__name__)
             raise
 
 
-def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: list[int]) -> None:
+def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: Stop) -> None:
     """The training loop; without a recorder nothing is written. The processes agree after each event whether to stop."""
     distributed.wait()  # for the first, which may find that the run is another's
     splits = {split: load_run_data(run, split) for split in _SPLITS}
     state = _starting_state(run, device)
-    if recorder:
-        recorder.begin(state, splits["validation"])
-    for event in train(state, splits["train"], splits["validation"]):
+    with stop.deferred():
         if recorder:
-            recorder.follow(event)
-        stopping = distributed.any_of(bool(stop))
-        if recorder and (stopping or isinstance(event, Epoch) or recorder.state_is_old()):
-            recorder.save_state()
-        if stopping:
-            raise Stopped
+            recorder.begin(state, splits["validation"])
+        for event in train(state, splits["train"], splits["validation"]):
+            if recorder:
+                recorder.follow(event)
+            stopping = distributed.any_of(stop.is_asked)
+            if stopping:
+                stop.obey()
+            if recorder and (stopping or isinstance(event, Epoch) or recorder.state_is_old()):
+                recorder.save_state()
+            if stopping:
+                raise Stopped
     if recorder and state.epoch < state.config.epochs:
         run.log(f"stopped early: {state.epochs_since_best} epochs without a better validation ELBO")
 
@@ -215,6 +223,7 @@ class _Recorder:
     _state: TrainingState
     _validation: ImageDataset
     _curves: Curves | None = None
+    _saved: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
         now = time.time()
@@ -226,9 +235,10 @@ class _Recorder:
     def begin(self, state: TrainingState, validation: ImageDataset) -> None:
         """What is followed from here on, from where ``state`` stands."""
         self._state, self._validation = state, validation
+        self._saved = {"epoch": state.epoch, "step": state.step}
         self._curves = Curves(self._run.path / "tensorboard", state.step) if self._tensorboard else None
         self._run.truncate_metrics(state.epoch)
-        self._status = dataclasses.replace(self._status, epoch=state.epoch, step=state.step)
+        self._status = dataclasses.replace(self._status, **self._saved)
         where = f"{state.device}, one of {distributed.world()} processes," if distributed.world() > 1 else f"{state.device}"
         self._run.log(f"training on {where} from epoch {state.epoch + 1}, step {state.step + 1}")
         self._state_written = time.monotonic()
@@ -257,6 +267,7 @@ class _Recorder:
     def save_state(self) -> None:
         """Write all that `resume` needs."""
         self._run.save_state(self._state.tensors(), self._state.progress())
+        self._saved = {"epoch": self._state.epoch, "step": self._state.step}
         self._state_written = time.monotonic()
 
     def save(self, state: RunState, error: str | None = None) -> None:
@@ -264,7 +275,8 @@ class _Recorder:
         if self._curves and state != "running":
             self._curves.close()
         if state == "stopped":
-            self._run.log(f"stopped after step {self._status.step}")
+            self._status = dataclasses.replace(self._status, **self._saved)
+            self._run.log(f"stopped; what is saved goes on from step {self._status.step + 1}")
         self._status = dataclasses.replace(self._status, state=state, updated=time.time(), error=error)
         self._run.save_status(self._status)
         self._written = time.monotonic()
@@ -279,23 +291,3 @@ class _Recorder:
         if epoch.best:
             run.save_weights(state.serving)
         run.save_preview(epoch.epoch, *_previews(state.serving, self._validation, state.config.seed))
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """A list that is empty until SIGINT or SIGTERM arrives. Outside the main thread signals are left alone."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
