@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae import MapConfig, Run
-from vae.config import to_json
 from vae.files import is_locked, take_lock
+from vae.fit import map_arguments
 from vae.jobs import LOCK_FILE, JobError, JobStatus, forget_job, job_status
 from vae.pack import check_free
 from vae.staged import clear_upload, list_uploads, stage_upload, upload_folder
@@ -127,8 +127,7 @@ def start_map(run: Run, config: MapConfig) -> None:
     Raises:
         JobError: a map of this run is being made already, or the folder can't be written.
     """
-    options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    start(["map", str(run.path.resolve()), *options], run.maps_folder)
+    start(map_arguments(run, config), run.maps_folder)
 
 
 def start_import(name: str, file_name: str, content: bytes | memoryview, size: int | None, grey: bool) -> None:

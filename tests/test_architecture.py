@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "svi_run": {"svi_training", "runs", "fit", "evaluate", "data", "model", "config", "stopping"},
     "fit": {
         *{"train", "runs", "evaluate", "projection", "latent", "config", "curves", "data", "device", "distributed", "model"},
-        *{"files", "stopping"},
+        *{"files", "jobs", "stopping"},
     },
     "sheets": {"drawing", "latent", "encodings", "model", "device"},
     "tables": {"runs", "config", "data", "encodings"},

@@ -10,6 +10,8 @@ import dataclasses
 import math
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,12 +23,13 @@ import torch
 from jaxtyping import Float32
 
 import vae.distributed as distributed
-from vae.config import MapConfig, ModelConfig, TrainConfig
+from vae.config import MapConfig, ModelConfig, TrainConfig, to_json
 from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate, load_run_data
-from vae.files import remove_leftovers
+from vae.files import is_locked, remove_leftovers
+from vae.jobs import LOCK_FILE, forget_job
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
 from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
@@ -74,9 +77,10 @@ def fit(
     digests: dict[str, str] = {split: load_dataset(dataset, split, fraction).digest for split in _SPLITS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     made = RunConfig(model, config, preset, dataset, digests, versions)
-    with _held(name):
-        run = Run(run_path(name), made) if distributed.rank() else create_run(name, made)
-        _train_and_finish(run, device, report, tensorboard)
+    with _held(name), stop_on_signal() as stop:
+        with stop.deferred():
+            run = Run(run_path(name), made) if distributed.rank() else create_run(name, made)
+        _train_and_finish(run, device, report, tensorboard, stop)
     return run
 
 
@@ -92,8 +96,8 @@ def resume(name: str, device: torch.device, report: Callable[[Event], None] = la
     run.check_resumable()
     if tensorboard:
         check_tensorboard()
-    with _held(name):
-        _train_and_finish(run, device, report, tensorboard)
+    with _held(name), stop_on_signal() as stop:
+        _train_and_finish(run, device, report, tensorboard, stop)
     return run
 
 
@@ -125,6 +129,37 @@ def default_map(run: Run) -> MapConfig:
     return MapConfig() if len(run.load_encodings()) > MapConfig().neighbors else MapConfig(method="pca")
 
 
+def map_arguments(run: Run, config: MapConfig) -> list[str]:
+    """What ``python -m vae`` makes that map of a run by."""
+    options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return ["map", str(run.path.resolve()), *options]
+
+
+def _make_first_map(run: Run) -> None:
+    """Make the default map, if it isn't kept. A UMAP is made in a process of its own, because compiled code may not be left for
+    a minute; if this one is stopped, that one is killed."""
+    config = default_map(run)
+    if config.method == "pca":
+        make_map(run, config)
+        return
+    while is_locked(run.maps_folder / LOCK_FILE):  # someone else's, or that of a training that was killed
+        time.sleep(0.1)
+    if config in run.list_maps():
+        return
+    command = [sys.executable, "-m", "vae", *map_arguments(run, config)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            said = process.communicate()[1].decode("utf-8", "replace").strip()
+        except BaseException:
+            process.kill()
+            process.wait()
+            forget_job(run.maps_folder)
+            raise
+    if process.returncode:
+        reason = said.splitlines()[-1].removeprefix("error: ") if said else f"it ended with status {process.returncode}"
+        raise RunError(f"{run.path}: its map can't be made: {reason}")
+
+
 def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: Progress) -> np.ndarray:
     if config.method == "pca":
         return fit_pca(means, config.components)
@@ -142,35 +177,36 @@ def _held(name: str) -> AbstractContextManager[None]:
     return contextlib.nullcontext() if distributed.rank() else lock_run(name)
 
 
-def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
-    with stop_on_signal() as stop:
-        if distributed.rank():
-            _train(run, device, None, stop)
-            return
+def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool, stop: Stop) -> None:
+    if distributed.rank():
+        _train(run, device, None, stop)
+        return
+    with stop.deferred():
         remove_leftovers(run.path)
         recorder = _Recorder(run, device, report, tensorboard)
-        try:
-            report("training")
-            _train(run, device, recorder, stop)
-            for stage, work in (
-                ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
-                ("making the map", lambda: make_map(run, default_map(run), stop.check)),
-            ):
-                report(stage)
-                run.log(stage)
-                work()
-                stop.check()
-            with stop.deferred():
-                recorder.save("finished")
-        except (Stopped, KeyboardInterrupt):
-            with stop.deferred():
-                recorder.save("stopped")
-            raise Stopped from None
-        except BaseException as error:
-            # On a full disk the first complaint is the one to tell.
-            with stop.deferred(), contextlib.suppress(OSError):
-                recorder.save("failed", str(error) or type(error).__name__)
-            raise
+    try:
+        stop.check()
+        report("training")
+        _train(run, device, recorder, stop)
+        for stage, work in (
+            ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
+            ("making the map", lambda: _make_first_map(run)),
+        ):
+            report(stage)
+            run.log(stage)
+            work()
+            stop.check()
+        with stop.deferred():
+            recorder.save("finished")
+    except (Stopped, KeyboardInterrupt):
+        with stop.deferred():
+            recorder.save("stopped")
+        raise Stopped from None
+    except BaseException as error:
+        # On a full disk the first complaint is the one to tell.
+        with stop.deferred(), contextlib.suppress(OSError):
+            recorder.save("failed", str(error) or type(error).__name__)
+        raise
 
 
 def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: Stop) -> None:
