@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from drag import measure, measure_plain, open_watched
+from drag import measure, measure_drag, measure_plain, open_watched
 from playwright.sync_api import Browser, sync_playwright
 from pointing import first_paint
 from pointing import measure as measure_map
@@ -80,10 +80,10 @@ def drags_beside_a_training() -> tuple[dict[str, float], dict[str, float]]:
             for turn in range(6):
                 with _training(f"bench-{turn}", environment) if turn % 2 else contextlib.nullcontext():
                     page = chromium.new_page(viewport=WINDOW)  # type: ignore[arg-type]
-                    sent = open_watched(page, f"{explore}/?run=fashion-mnist")
+                    open_watched(page, f"{explore}/?run=fashion-mnist")
                     page.wait_for_selector(".latent-map[data-ready][data-sprites=ready]", timeout=60_000)
                     page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
-                    found[bool(turn % 2)].append(measure(page, sent, releases=5))
+                    found[bool(turn % 2)].append(measure_drag(page))
                     page.close()
     alone, beside = (
         sorted(found[is_on], key=lambda figures: figures["browser_frames_per_second"])[1] for is_on in (False, True)
