@@ -37,6 +37,7 @@ bench: $(READY)  ## figures of this machine, each beside its baseline
 soak: $(READY)  ## long and brutal: the long tests; trainings killed at random moments, compared with whole ones
 	$(BIN)/python -m pytest -q -m long
 	$(BIN)/python tests/soak/kill_training.py
+	$(BIN)/python tests/soak/kill_dashboard.py
 
 clean:  ## remove what the set-up and the tools made (not data, not runs)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboard/static

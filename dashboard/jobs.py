@@ -18,14 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae import MapConfig, Run
-from vae.config import to_json
-from vae.files import is_locked
+from vae.files import is_locked, take_lock
+from vae.fit import map_arguments
 from vae.jobs import LOCK_FILE, JobError, JobStatus, forget_job, job_status
 from vae.pack import check_free
 from vae.staged import clear_upload, list_uploads, stage_upload, upload_folder
 
 LOG_FILE = ".job.log"
 MAX_LOG_BYTES = 2**16
+LEAVING_SECONDS = 5.0
+"""How long a process may take to end after its last word, as a rule."""
 
 _guard = threading.RLock()
 _started: dict[Path, tuple[subprocess.Popen[bytes], float]] = {}
@@ -37,23 +39,38 @@ _leaving: list[subprocess.Popen[bytes]] = []
 def start(arguments: Sequence[str], folder: Path) -> None:
     """Start ``python -m vae`` with these arguments; it keeps its status in ``folder`` and prints to a log there.
 
+    Of several dashboards that start one at the same time, one does, and the others are told: the log is a lock, which goes over
+    to the process and is let go when that ends.
+
     Raises:
         JobError: a job is running there, or nothing can be written there.
     """
     command = [sys.executable, "-m", "vae", *arguments]
+    taken = JobError(f"{folder}: another process is at work here: wait for it, or stop it")
     with _guard:
         status = watch(folder)
         if is_locked(folder / LOCK_FILE) or (status is not None and status.state == "running"):
-            raise JobError(f"{folder}: another process is at work here: wait for it, or stop it")
+            raise taken
+        if folder in _started:  # it has said its last word; until it is gone it holds the log
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _started[folder][0].wait(LEAVING_SECONDS)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            forget_job(folder)
-            with (folder / LOG_FILE).open("wb") as log:
+            with take_lock(folder / LOG_FILE) as log:
+                forget_job(folder)
+                log.truncate(0)
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        except BlockingIOError:
+            raise taken from None
         except OSError as error:
             raise JobError(f"{folder}: a job can't be started ({error.strerror}): check the disk and its permissions") from None
         _let_go(folder)
         _started[folder] = process, time.time()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process that a dashboard, this one or another, has started for a folder is there."""
+    return is_locked(folder / LOG_FILE)
 
 
 def watch(folder: Path) -> JobStatus | None:
@@ -110,8 +127,7 @@ def start_map(run: Run, config: MapConfig) -> None:
     Raises:
         JobError: a map of this run is being made already, or the folder can't be written.
     """
-    options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    start(["map", str(run.path.resolve()), *options], run.maps_folder)
+    start(map_arguments(run, config), run.maps_folder)
 
 
 def start_import(name: str, file_name: str, content: bytes | memoryview, size: int | None, grey: bool) -> None:

@@ -23,7 +23,7 @@ settings.load_profile("steady")
 MODULES = (
     "annealing arrays curves data device diagnostics directions distributed drawing encodings evaluate fit folders "
     "full_evaluation html_map inference judging latent likelihood match model objective onnx_export pack package "
-    "parquet posterior preview probes projection readers runs shapes sheets signals sources staged survey svi_run "
+    "parquet posterior preview probes projection readers runs shapes sheets signals sources staged stopping survey svi_run "
     "svi_training tables train verdict"
 )
 jaxtyping.install_import_hook([f"vae.{module}" for module in MODULES.split()], "beartype.beartype")

@@ -256,8 +256,8 @@ def _train(arguments: list[str]) -> int:
     except argparse.ArgumentError:
         early = argparse.Namespace(run=None, preset=None, dataset=None, resume=False)
     stored = open_run(early.run) if early.resume and early.run else None
-    if stored is not None and stored.config.preset not in PRESETS:
-        raise UsageError(f"run {stored.name} is of another training ({stored.config.preset}), which isn't resumed: train anew")
+    if stored is not None:
+        stored.check_resumable()  # before its preset is taken for one of the options
     options = _parse(Train, "train", arguments, default=_train_defaults(early.preset, early.dataset, stored))
     if options.background:
         give_way()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
 from typing import BinaryIO
+
+_TEMPORARY = re.compile(r"\..+\.(json|jsonl|npz|safetensors)\.[a-z0-9_]{8}")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -16,6 +20,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
+                _mark(file)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -27,6 +32,21 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:  # a full disk names no file, a failed move or a read-only folder the temporary one
         error.filename, error.filename2 = str(path), None
         raise
+
+
+def _mark(file: BinaryIO) -> None:
+    """Tell `remove_leftovers` that a process is writing here."""
+    with contextlib.suppress(OSError):  # of a file system that has no locks, where there is no `take_lock` either
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that `write_atomic` left anywhere below a folder when its process was killed; none that is
+    being written."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink() and not is_locked(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def take_lock(path: Path) -> BinaryIO:

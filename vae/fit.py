@@ -10,11 +10,12 @@ import dataclasses
 import math
 import os
 import platform
-import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,19 @@ import torch
 from jaxtyping import Float32
 
 import vae.distributed as distributed
-from vae.config import MapConfig, ModelConfig, TrainConfig
+from vae.config import MapConfig, ModelConfig, TrainConfig, to_json
 from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate, load_run_data
+from vae.files import is_locked, remove_leftovers
+from vae.jobs import LOCK_FILE, forget_job
 from vae.judging import make_reference
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
 from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run, run_path
+from vae.stopping import Stop, stop_on_signal
 from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
 
 STATE_SECONDS = 30.0
@@ -43,7 +47,7 @@ Event = Step | Epoch | Note | str
 
 
 class Stopped(Exception):
-    """Training was asked to stop (Ctrl-C, or a termination signal) and has saved its state."""
+    """Training was asked to stop (Ctrl-C, or a termination signal); its state is saved."""
 
 
 def fit(
@@ -74,9 +78,10 @@ def fit(
     digests: dict[str, str] = {split: load_dataset(dataset, split, fraction).digest for split in _SPLITS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     made = RunConfig(model, config, preset, dataset, digests, versions)
-    with _held(name):
-        run = Run(run_path(name), made) if distributed.rank() else create_run(name, made)
-        _train_and_finish(run, device, report, tensorboard)
+    with _held(name), stop_on_signal() as stop:
+        with stop.deferred():
+            run = Run(run_path(name), made) if distributed.rank() else create_run(name, made)
+        _train_and_finish(run, device, report, tensorboard, stop)
     return run
 
 
@@ -84,15 +89,16 @@ def resume(name: str, device: torch.device, report: Callable[[Event], None] = la
     """Continue a run from its last saved step, to the result that an uninterrupted training would have had.
 
     Raises:
-        RunError: there is no such run, it is held by another process, or its state can't be used.
+        RunError: there is no such run, it can't be resumed, it is held by another process, or its state can't be used.
         DataError: the data set can't be read, or is no longer the one it was trained on.
         CurvesError, Stopped, PeerError: as `fit`.
     """
     run = open_run(name)
+    run.check_resumable()
     if tensorboard:
         check_tensorboard()
-    with _held(name):
-        _train_and_finish(run, device, report, tensorboard)
+    with _held(name), stop_on_signal() as stop:
+        _train_and_finish(run, device, report, tensorboard, stop)
     return run
 
 
@@ -124,6 +130,37 @@ def default_map(run: Run) -> MapConfig:
     return MapConfig() if len(run.load_encodings()) > MapConfig().neighbors else MapConfig(method="pca")
 
 
+def map_arguments(run: Run, config: MapConfig) -> list[str]:
+    """What ``python -m vae`` makes that map of a run by."""
+    options = [part for name, value in to_json(config).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return ["map", str(run.path.resolve()), *options]
+
+
+def _make_first_map(run: Run) -> None:
+    """Make the default map, if it isn't kept. A UMAP is made in a process of its own, because compiled code may not be left for
+    a minute; if this one is stopped, that one is killed."""
+    config = default_map(run)
+    if config.method == "pca":
+        make_map(run, config)
+        return
+    while is_locked(run.maps_folder / LOCK_FILE):  # someone else's, or that of a training that was killed
+        time.sleep(0.1)
+    if config in run.list_maps():
+        return
+    command = [sys.executable, "-m", "vae", *map_arguments(run, config)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            said = process.communicate()[1].decode("utf-8", "replace").strip()
+        except BaseException:
+            process.kill()
+            process.wait()
+            forget_job(run.maps_folder)
+            raise
+    if process.returncode:
+        reason = said.splitlines()[-1].removeprefix("error: ") if said else f"it ended with status {process.returncode}"
+        raise RunError(f"{run.path}: its map can't be made: {reason}")
+
+
 def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: Progress) -> np.ndarray:
     if config.method == "pca":
         return fit_pca(means, config.components)
@@ -141,50 +178,57 @@ def _held(name: str) -> AbstractContextManager[None]:
     return contextlib.nullcontext() if distributed.rank() else lock_run(name)
 
 
-def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
-    with _stop_on_signal() as stop:
-        if distributed.rank():
-            _train(run, device, None, stop)
-            return
+def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool, stop: Stop) -> None:
+    if distributed.rank():
+        _train(run, device, None, stop)
+        return
+    with stop.deferred():
+        remove_leftovers(run.path)
         recorder = _Recorder(run, device, report, tensorboard)
-        try:
-            report("training")
-            _train(run, device, recorder, stop)
-            for stage, work in (
-                ("evaluating", lambda: evaluate(run, device=device)),
-                ("making the map", lambda: make_map(run, default_map(run))),
-                ("preparing verdicts", lambda: make_reference(run, run.load_model(device))),
-            ):
-                if stop:
-                    raise Stopped
-                report(stage)
-                run.log(stage)
-                work()
+    try:
+        stop.check()
+        report("training")
+        _train(run, device, recorder, stop)
+        for stage, work in (
+            ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
+            ("making the map", lambda: _make_first_map(run)),
+            ("preparing verdicts", lambda: make_reference(run, run.load_model(device))),
+        ):
+            report(stage)
+            run.log(stage)
+            work()
+            stop.check()
+        with stop.deferred():
             recorder.save("finished")
-        except Stopped:
+    except (Stopped, KeyboardInterrupt):
+        with stop.deferred():
             recorder.save("stopped")
-            raise
-        except BaseException as error:
-            with contextlib.suppress(OSError):  # on a full disk the first complaint is the one to tell
-                recorder.save("failed", str(error) or type(error).__name__)
-            raise
+        raise Stopped from None
+    except BaseException as error:
+        # On a full disk the first complaint is the one to tell.
+        with stop.deferred(), contextlib.suppress(OSError):
+            recorder.save("failed", str(error) or type(error).__name__)
+        raise
 
 
-def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: list[int]) -> None:
+def _train(run: Run, device: torch.device, recorder: _Recorder | None, stop: Stop) -> None:
     """The training loop; without a recorder nothing is written. The processes agree after each event whether to stop."""
     distributed.wait()  # for the first, which may find that the run is another's
     splits = {split: load_run_data(run, split) for split in _SPLITS}
     state = _starting_state(run, device)
-    if recorder:
-        recorder.begin(state, splits["validation"])
-    for event in train(state, splits["train"], splits["validation"]):
+    with stop.deferred():
         if recorder:
-            recorder.follow(event)
-        stopping = distributed.any_of(bool(stop))
-        if recorder and (stopping or isinstance(event, Epoch) or recorder.state_is_old()):
-            recorder.save_state()
-        if stopping:
-            raise Stopped
+            recorder.begin(state, splits["validation"])
+        for event in train(state, splits["train"], splits["validation"]):
+            if recorder:
+                recorder.follow(event)
+            stopping = distributed.any_of(stop.is_asked)
+            if stopping:
+                stop.obey()
+            if recorder and (stopping or isinstance(event, Epoch) or recorder.state_is_old()):
+                recorder.save_state()
+            if stopping:
+                raise Stopped
     if recorder and state.epoch < state.config.epochs:
         run.log(f"stopped early: {state.epochs_since_best} epochs without a better validation ELBO")
 
@@ -217,6 +261,7 @@ class _Recorder:
     _state: TrainingState
     _validation: ImageDataset
     _curves: Curves | None = None
+    _saved: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, run: Run, device: torch.device, report: Callable[[Event], None], tensorboard: bool) -> None:
         now = time.time()
@@ -228,9 +273,10 @@ class _Recorder:
     def begin(self, state: TrainingState, validation: ImageDataset) -> None:
         """What is followed from here on, from where ``state`` stands."""
         self._state, self._validation = state, validation
+        self._saved = {"epoch": state.epoch, "step": state.step}
         self._curves = Curves(self._run.path / "tensorboard", state.step) if self._tensorboard else None
         self._run.truncate_metrics(state.epoch)
-        self._status = dataclasses.replace(self._status, epoch=state.epoch, step=state.step)
+        self._status = dataclasses.replace(self._status, **self._saved)
         where = f"{state.device}, one of {distributed.world()} processes," if distributed.world() > 1 else f"{state.device}"
         self._run.log(f"training on {where} from epoch {state.epoch + 1}, step {state.step + 1}")
         self._state_written = time.monotonic()
@@ -259,6 +305,7 @@ class _Recorder:
     def save_state(self) -> None:
         """Write all that `resume` needs."""
         self._run.save_state(self._state.tensors(), self._state.progress())
+        self._saved = {"epoch": self._state.epoch, "step": self._state.step}
         self._state_written = time.monotonic()
 
     def save(self, state: RunState, error: str | None = None) -> None:
@@ -266,7 +313,8 @@ class _Recorder:
         if self._curves and state != "running":
             self._curves.close()
         if state == "stopped":
-            self._run.log(f"stopped after step {self._status.step}")
+            self._status = dataclasses.replace(self._status, **self._saved)
+            self._run.log(f"stopped; what is saved goes on from step {self._status.step + 1}")
         self._status = dataclasses.replace(self._status, state=state, updated=time.time(), error=error)
         self._run.save_status(self._status)
         self._written = time.monotonic()
@@ -281,23 +329,3 @@ class _Recorder:
         if epoch.best:
             run.save_weights(state.serving)
         run.save_preview(epoch.epoch, *_previews(state.serving, self._validation, state.config.seed))
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """A list that is empty until SIGINT or SIGTERM arrives. Outside the main thread signals are left alone."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

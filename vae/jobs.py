@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, get_args
 
-from vae.files import is_locked, take_lock, write_atomic
+from vae.files import is_locked, remove_leftovers, take_lock, write_atomic
 
 STATUS_FILE = ".job.json"
 LOCK_FILE = ".job.lock"
@@ -145,6 +145,7 @@ def run_job(folder: Path, subject: Mapping[str, Any]) -> Iterator[Job]:
     except OSError as error:
         raise JobError(f"{folder}: can't be written ({error.strerror}): check the disk and its permissions") from None
     with lock:
+        remove_leftovers(folder)
         job = Job(folder, subject)
         with _signals(job):
             try:

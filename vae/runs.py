@@ -29,7 +29,7 @@ from jaxtyping import Float32, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vae.config import ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
+from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, TrainConfig, from_json, to_json
 from vae.encodings import Encodings
 from vae.files import is_locked, take_lock, write_atomic
 from vae.model import VAE, empty_model
@@ -145,7 +145,7 @@ def open_run(where: str | Path) -> Run:
 
 
 def create_run(name: str, config: RunConfig) -> Run:
-    """A new run's folder with its ``config.json``.
+    """A new run's folder with its ``config.json`` and the status of a training that has begun: by whoever holds `lock_run`.
 
     Raises:
         RunError: a run of that name exists, or the folder can't be written.
@@ -156,6 +156,8 @@ def create_run(name: str, config: RunConfig) -> Run:
         raise RunError(f"{path}: a run of that name exists: choose another name, or continue it with --resume")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        now = time.time()  # NOTE: before there is a run, so that one whose process ends here is told as interrupted
+        Run(path, config).save_status(Status("running", os.getpid(), now, now, epochs=config.train.epochs))
         write_atomic(path / "config.json", _json_bytes(values))
     except OSError as error:
         raise RunError(
@@ -201,6 +203,20 @@ class Run:
     def maps_folder(self) -> Path:
         """Where its maps are kept, and what the making of one says of itself (see `vae.jobs`)."""
         return self.path / "maps"
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it is of a training that keeps a state; one by stochastic variational inference doesn't."""
+        return self.config.preset in PRESETS
+
+    def check_resumable(self) -> None:
+        """Refuse a run that isn't.
+
+        Raises:
+            RunError: it is of another training.
+        """
+        if not self.is_resumable:
+            raise RunError(f"{self.path}: it is of another training ({self.config.preset}), which isn't resumed: train anew")
 
     # --- weights -------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from vae.fit import default_map, make_map
 from vae.judging import make_reference
 from vae.model import build_model
 from vae.runs import Run, RunConfig, Status, create_run, lock_run
+from vae.stopping import stop_on_signal
 from vae.svi_training import SviConfig, SviEpoch, train_svi
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -55,7 +56,7 @@ def fit_svi(
     )
     digests = {str(split): data.digest for split, data in splits.items()}
     started = time.time()
-    with lock_run(name):
+    with lock_run(name), stop_on_signal() as stop:
         run = create_run(name, RunConfig(model_config, trained, f"svi-{config.svi_steps}", dataset, digests, versions))
 
         def save(state: str, epoch: int, error: str | None = None) -> None:
@@ -74,8 +75,8 @@ def fit_svi(
                 )
                 save("running", done)
                 report(event)
-            evaluate(run, device=device)
-            make_map(run, default_map(run))
+            evaluate(run, device=device, progress=stop.check)
+            make_map(run, default_map(run), stop.check)
             make_reference(run, run.load_model(device))
             save("finished", done)
         except KeyboardInterrupt:

@@ -21,6 +21,8 @@ from vae.palette import PETROFF
 POLL_SECONDS = 0.5
 LOG_LINES = 12
 RATE_SECONDS = 15
+TOLD = "train-told"
+"""The session key of a run's name and why its Resume did nothing: said until that training ends or Resume is pressed again."""
 TERMS = ("−ELBO", "Reconstruction term, −E[log p(x|z)]", "KL(q(z|x) ‖ p(z))")
 STATES = {
     "new": "hasn't begun",
@@ -103,6 +105,9 @@ def _pulse(name: str, drawn: tuple[Any, ...]) -> None:
         st.info(f"Nothing is known of a training named {name}.")
         return
     _state_line(name, run, status)
+    told = st.session_state.get(TOLD)
+    if told is not None and told[0] == name:
+        st.info(told[1])
     if status.state == "running":
         share = min(status.step / status.total_steps, 1.0) if status.total_steps else 0.0
         st.progress(share, _progress_words(name, run, status))
@@ -158,14 +163,17 @@ def _buttons(name: str, run: Run | None, status: Status) -> None:
                 st.session_state["train-stopping"] = name, status.pid
                 stop_training(name)
             st.caption("It runs in a process of its own: this page may be left, reloaded or closed, and the dashboard stopped.")
+        elif run is not None and not run.is_resumable:
+            st.caption("A training by stochastic variational inference keeps no state, so it can't be resumed.")
         elif run is not None and status.state != "finished":
             device = status.device if status.device in {"cuda", *list_devices()} else "auto"
             if st.button("Resume", type="primary", icon=":material/play_arrow:", key=f"train-resume-{name}"):
+                st.session_state.pop(TOLD, None)
                 try:
                     resume_training(name, device)
-                    st.rerun(scope="app")
                 except (JobError, RunError) as error:
-                    st.error(str(error))
+                    st.session_state[TOLD] = name, str(error)
+                st.rerun(scope="app")
         elif run is None and st.button("Dismiss", key=f"train-dismiss-{name}"):
             forget_training(name)
             st.rerun(scope="app")

@@ -21,8 +21,6 @@ from vae.jobs import JobError
 from vae.options import list_options
 from vae.runs import run_path, runs_root
 
-LEAVING_SECONDS = 5.0
-
 
 def start_training(name: str, dataset: str, preset: str, model: ModelConfig, config: TrainConfig, device: str) -> None:
     """Start a new run.
@@ -43,10 +41,11 @@ def resume_training(name: str, device: str) -> None:
     """Continue a run from its last saved step.
 
     Raises:
-        RunError: there is no such run.
+        RunError: there is no such run, or it can't be resumed.
         JobError: it is being trained, or nothing can be written.
     """
-    _begin(open_run(name).name, ["--resume", "--device", device])
+    open_run(name).check_resumable()
+    _begin(name, ["--resume", "--device", device])
 
 
 def watch_training(name: str) -> Status | None:
@@ -87,7 +86,7 @@ def forget_training(name: str) -> None:
 
 def _begin(name: str, arguments: list[str]) -> None:
     taken = JobError(f"run {name} is being trained already, perhaps by another visitor: watch it, or choose another name")
-    deadline = time.monotonic() + LEAVING_SECONDS
+    deadline = time.monotonic() + jobs.LEAVING_SECONDS
     while _is_at_work(name):
         status = watch_training(name)
         if status is None or status.state == "running" or time.monotonic() > deadline:
@@ -103,7 +102,8 @@ def _begin(name: str, arguments: list[str]) -> None:
 
 def _is_at_work(name: str) -> bool:
     job = jobs.watch(_desk(name))
-    return is_locked(run_path(name) / ".lock") or (job is not None and job.state == "running")
+    is_held = is_locked(run_path(name) / ".lock") or jobs.is_held(_desk(name))
+    return is_held or (job is not None and job.state == "running")
 
 
 def _desk(name: str) -> Path:

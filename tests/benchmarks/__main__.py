@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from live import drags, maps, seventy_thousand
+from live import drags, drags_beside_a_training, maps, seventy_thousand
 
 from vae import (
     PRESETS,
@@ -150,6 +150,19 @@ def dragging() -> list[Figure]:
     ]
 
 
+def dragging_beside_a_training() -> list[Figure]:
+    """What a drag on Explore loses while a training runs on the same cores; a ratio of 1: nothing."""
+    alone, beside = drags_beside_a_training()
+    return [
+        Figure(f"drag beside a training: {what}", beside[key], unit, "without", alone[key], ratio(beside[key], alone[key]))
+        for what, key, unit, ratio in (
+            ("frames a second", "browser_frames_per_second", "frames/s", lambda now, then: now / then),
+            ("pictures a second", "pictures_per_second", "pictures/s", lambda now, then: now / then),
+            ("pointer to picture, p95", "move_to_drawn_p95_ms", "ms", lambda now, then: then / now),
+        )
+    ]
+
+
 def pointing() -> list[Figure]:
     """What hovering and clicking on Explore take, with 10,000 images."""
     return [Figure(f"10,000 images: {what}", value, _unit(what)) for what, value in maps().items()]
@@ -165,7 +178,7 @@ def _unit(what: str) -> str:
     return "bytes" if what.startswith("bytes") else "ms"
 
 
-SECTIONS = (package, start_up, dragging, pointing, throughput)
+SECTIONS = (package, start_up, dragging, dragging_beside_a_training, pointing, throughput)
 FULL = (pointing_at_many, quality)
 
 

@@ -92,13 +92,9 @@ def measure(page: Page, sent: list[object], seconds: float = 3.0, releases: int 
     Returns:
         Times in milliseconds; messages from the client during the drag; cursor events per drawn picture.
     """
-    thumb = page.get_by_role("slider").first
-    page.get_by_role("img", name="Decoded image").evaluate(WATCH)
-    thumb.scroll_into_view_if_needed()
-    before = len(sent)
-    taken = _travel(page, thumb, seconds)
+    thumb, before = page.get_by_role("slider").first, len(sent)
+    figures = measure_drag(page, seconds)
     messages = len(sent) - before
-    drag = page.evaluate("() => ({...window.__drag})")
     page.mouse.up()
     page.wait_for_function("() => window.__drag.answered.length === 1", polling=POLLING)
     page.evaluate("() => { window.__drag.answered = []; window.__drag.released = []; }")
@@ -112,15 +108,26 @@ def measure(page: Page, sent: list[object], seconds: float = 3.0, releases: int 
         page.wait_for_function("(count) => window.__drag.answered.length === count", arg=turn + 1, polling=POLLING)
     after = page.evaluate("() => window.__drag")
     waits = [shown - let for let, shown in zip(after["released"], after["answered"], strict=True)]
+    return figures | {
+        "client_messages_during_drag": messages,
+        "release_to_strips_p50_ms": quantile(waits, 0.5),
+        "release_to_strips_p95_ms": quantile(waits, 0.95),
+    }
+
+
+def measure_drag(page: Page, seconds: float = 3.0) -> dict[str, float]:
+    """The first part of `measure`; the button is still down when it returns. Times in milliseconds."""
+    thumb = page.get_by_role("slider").first
+    page.get_by_role("img", name="Decoded image").evaluate(WATCH)
+    thumb.scroll_into_view_if_needed()
+    taken = _travel(page, thumb, seconds)
+    drag = page.evaluate("() => ({...window.__drag})")
     return {
         "move_to_drawn_p50_ms": quantile(drag["latencies"], 0.5),
         "move_to_drawn_p95_ms": quantile(drag["latencies"], 0.95),
         "browser_frames_per_second": drag["frames"] / taken,
         "pictures_per_second": drag["draws"] / taken,
-        "client_messages_during_drag": messages,
         "cursor_events_per_picture": drag["previews"] / max(1, drag["draws"]),
-        "release_to_strips_p50_ms": quantile(waits, 0.5),
-        "release_to_strips_p95_ms": quantile(waits, 0.95),
     }
 
 

@@ -9,13 +9,15 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from drag import measure, measure_plain, open_watched
+from drag import measure, measure_drag, measure_plain, open_watched
 from playwright.sync_api import Browser, sync_playwright
 from pointing import first_paint
 from pointing import measure as measure_map
@@ -65,6 +67,45 @@ def drags() -> dict[str, float]:
         open_watched(page, plain)
         page.get_by_test_id("stImage").locator("img").wait_for()
         return figures | measure_plain(page)
+
+
+def drags_beside_a_training() -> tuple[dict[str, float], dict[str, float]]:
+    """A drag on Explore without and with a training that was started as the page Train does; the same page, in turn: of three
+    drags each, the one with the median frame rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(open_run("fashion-mnist").path, Path(folder) / "fashion-mnist")
+        environment = os.environ | {CHECKPOINTS_VARIABLE: folder}
+        found: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+        with browser() as chromium, served(EXPLORE, environment) as explore:
+            for turn in range(6):
+                with _training(f"bench-{turn}", environment) if turn % 2 else contextlib.nullcontext():
+                    page = chromium.new_page(viewport=WINDOW)  # type: ignore[arg-type]
+                    open_watched(page, f"{explore}/?run=fashion-mnist")
+                    page.wait_for_selector(".latent-map[data-ready][data-sprites=ready]", timeout=60_000)
+                    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
+                    found[bool(turn % 2)].append(measure_drag(page))
+                    page.close()
+    alone, beside = (
+        sorted(found[is_on], key=lambda figures: figures["browser_frames_per_second"])[1] for is_on in (False, True)
+    )
+    return alone, beside
+
+
+@contextlib.contextmanager
+def _training(name: str, environment: dict[str, str]) -> Iterator[None]:
+    """A training of the preset fast in the background, past its first step, while it lasts."""
+    command = [sys.executable, "-m", "vae", "train", "--run", name, "--epochs", "1000", "--background"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            status = Path(environment[CHECKPOINTS_VARIABLE]) / name / "status.json"
+            while not status.exists() or json.loads(status.read_bytes())["step"] < 3:
+                if process.poll() is not None:
+                    raise ValueError(f"the training ended with status {process.returncode}")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def maps(environment: dict[str, str] | None = None) -> dict[str, float]:

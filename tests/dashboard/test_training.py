@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +20,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import jobs
-from dashboard.training import process
 from dashboard.training.process import (
     forget_training,
     list_trainings,
@@ -27,8 +29,9 @@ from dashboard.training.process import (
     watch_training,
 )
 from vae import ModelConfig, Run, RunError, TrainConfig, list_options, open_run, read_history
+from vae.config import to_json
 from vae.jobs import JobError
-from vae.runs import lock_run
+from vae.runs import lock_run, runs_root
 
 OpenApp = Callable[..., AppTest]
 MODEL = ModelConfig(channels=1, height=8, width=8, latent=3, widths=(4,), blocks=0, hidden=8)
@@ -95,7 +98,7 @@ def test_a_training_from_its_start_to_its_end_with_every_setting_of_the_form(wor
 
 @pytest.mark.long
 def test_stop_saves_and_resume_ends_where_an_uninterrupted_training_ends(workspace: object) -> None:
-    train = dataclasses.replace(SHORT, epochs=40)
+    train = dataclasses.replace(SHORT, epochs=150)
     begin("stopped", train)
     until(lambda: is_under_way("stopped"))
     stop_training("stopped")
@@ -103,7 +106,7 @@ def test_stop_saves_and_resume_ends_where_an_uninterrupted_training_ends(workspa
     assert state("stopped") == "stopped"
     stored = open_run("stopped").load_state()
     assert stored is not None
-    assert 0 < stored[1]["step"] < 160
+    assert 0 < stored[1]["step"] < 600
     resume_training("stopped", "cpu")
     assert state("stopped") == "running"
     begin("whole", train)
@@ -150,8 +153,53 @@ def test_of_two_who_start_the_same_run_one_wins_and_the_other_is_told(workspace:
         resume_training("same", "cpu")
 
 
+DASHBOARD = """
+import json, sys
+from dashboard.training.process import resume_training, start_training
+from vae import ModelConfig, TrainConfig
+from vae.config import from_json
+from vae.jobs import JobError
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    if sys.argv[1] == "resume":
+        resume_training("same", "cpu")
+    else:
+        model, train = from_json(ModelConfig, json.loads(sys.argv[2])), from_json(TrainConfig, json.loads(sys.argv[3]))
+        start_training("same", "tiny", "fast", model, train, "cpu")
+    print("started", flush=True)
+except JobError as error:
+    print(error, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("action", ["start", "resume"])
+def test_of_two_dashboards_one_wins_and_the_other_is_told(workspace: object, action: str) -> None:
+    if action == "resume":
+        begin("same")
+        until(lambda: is_under_way("same"))
+        stop_training("same")
+        until(lambda: state("same") == "stopped")
+    command = [sys.executable, "-c", DASHBOARD, action, *(json.dumps(to_json(config)) for config in (MODEL, LONG))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]  # type: ignore[call-overload]
+        stack.callback(lambda: [dashboard.kill() for dashboard in both])
+        assert [dashboard.stdout.readline() for dashboard in both] == ["ready\n"] * 2
+        for dashboard in both:
+            dashboard.stdin.write("\n")
+            dashboard.stdin.flush()
+        told = sorted(dashboard.stdout.readline() for dashboard in both)
+        taken = "run same is being trained already, perhaps by another visitor: watch it, or choose another name\n"
+        assert told == [taken, "started\n"]
+        until(lambda: state("same") == "running")
+        stop_training("same")
+        until(lambda: state("same") == "stopped" and not jobs.is_held(runs_root() / ".jobs" / "same"))
+
+
 def test_a_run_that_another_process_trains_is_not_started(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(jobs, "LEAVING_SECONDS", 0.0)
     with lock_run("tiny-run"), pytest.raises(JobError, match="run tiny-run is being trained already"):
         resume_training("tiny-run", "cpu")
 

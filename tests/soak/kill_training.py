@@ -24,11 +24,11 @@ OPTIONS = ["--dataset", "shapes", "--preset", "fast", "--widths", "4", "8", "--h
 OPTIONS += ["--epochs", "12", "--batch-size", "32", "--device", "cpu"]
 
 
-def write_data(folder: Path) -> None:
-    """Two thousand training images of 16 x 16, blobs of three kinds, as IDX."""
+def write_data(folder: Path, test: int = 300) -> None:
+    """Two thousand training images of 16 x 16, and so many test images, blobs of three kinds, as IDX."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0)
-    for part, count in (("train", 2000), ("test", 300)):
+    for part, count in (("train", 2000), ("test", test)):
         images = noise.integers(0, 60, (count, 16, 16)).astype(np.uint8)
         for number, image in enumerate(images):
             image[4 * (number % 3) : 4 * (number % 3) + 8] += 150

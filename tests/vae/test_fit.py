@@ -228,6 +228,56 @@ def test_the_command_line_stops_at_ctrl_c_and_says_how_to_go_on(
     assert_same_story("whole", "x")
 
 
+@pytest.mark.parametrize("stage", ["evaluate", "_make_first_map", "load_run_data"])
+def test_a_signal_ends_every_other_stage_too(few: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    train("whole")
+
+    def wait_for_ever(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("the signal came to nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["vae.fit"], stage, wait_for_ever)
+        with pytest.raises(Stopped):
+            train("stopped")
+    run = open_run("stopped")
+    status = run.status()
+    assert status is not None
+    assert (status.state, status.step) == ("stopped", 0 if stage == "load_run_data" else 12)
+    assert not run.is_locked()
+    resume("stopped", CPU)
+    assert_same_story("whole", "stopped")
+    assert run.list_maps() == [MapConfig(method="pca")]
+
+
+def test_a_step_that_takes_too_long_is_given_up(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train("whole")
+    monkeypatch.setattr(sys.modules["vae.stopping"], "GRACE_SECONDS", 0.01)
+
+    def hang(event: object) -> None:
+        if isinstance(event, Step) and event.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    with pytest.raises(Stopped):
+        train("stopped", hang)
+    status = open_run("stopped").status()
+    assert status is not None
+    assert (status.state, status.epoch, status.step) == ("stopped", 1, 4)  # what is saved
+    resume("stopped", CPU)
+    assert_same_story("whole", "stopped")
+
+
+def test_a_process_killed_before_its_first_word_is_told_as_interrupted(few: Path) -> None:
+    config = train("whole").config
+    run = vae.runs.create_run("early", config)
+    status = run.status()
+    assert status is not None
+    assert status.state == "interrupted"
+    resume("early", CPU)
+    assert_same_story("whole", "early")
+
+
 # --- what goes wrong -----------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from vae import (
     load_dataset,
     open_run,
     refine,
+    resume,
     train_svi,
 )
 from vae.__main__ import main
@@ -154,4 +156,7 @@ def test_the_command(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         (line,) = capsys.readouterr().err.splitlines()
         assert reason in line
     assert main(["train", "--run", "own", "--resume"]) == 2
-    assert "run own is of another training (svi-1), which isn't resumed: train anew" in capsys.readouterr().err
+    refusal = "own: it is of another training (svi-1), which isn't resumed: train anew"
+    assert refusal in capsys.readouterr().err
+    with pytest.raises(RunError, match=re.escape(refusal)):
+        resume("own", torch.device("cpu"))
