@@ -20,7 +20,7 @@ from dashboard.resources import LoadedRun
 from vae import Estimate, Waypoint, draw_posterior, generator_for, mean_of, refine_image
 from vae.single_image import REFINEMENT_SAMPLES, REFINEMENT_STEPS
 
-SLICE_SECONDS = 0.1
+SLICE_SECONDS = 0.12
 MOST_DRAWS, LEAST_DRAWS, BUDGET_PIXELS = 1000, 100, 4_000_000
 
 
@@ -44,14 +44,15 @@ class Refinement:
         return self.gains is not None or self.problem is not None
 
     def advance(self, loaded: LoadedRun) -> None:
-        """Work for about `SLICE_SECONDS`."""
+        """Work for about `SLICE_SECONDS`, a step at least."""
         if self.climb is not None:
             self.gains = gains_of(loaded, self.question, self.points[-1])
             return
-        until = time.monotonic() + SLICE_SECONDS
         try:
             with loaded.lock:
-                while not self.points or (self.points[-1].step < REFINEMENT_STEPS and time.monotonic() < until):
+                until = time.monotonic() + SLICE_SECONDS
+                self.points.append(next(self.coming))
+                while self.points[-1].step < REFINEMENT_STEPS and time.monotonic() < until:
                     self.points.append(next(self.coming))
         except FloatingPointError as error:
             self.problem = str(error)
@@ -151,8 +152,8 @@ def _caption(current: Refinement) -> None:
     st.markdown(
         f"**Amortization gap**, at least {with_error(gap)} nats: the ELBO of the q that was refined from the encoder's answer, "
         f"less that of the encoder's answer itself (paired standard error, {gap.samples:,} fresh draws of z, the same for "
-        f"both; positive: the encoder loses so much). From the prior, {REFINEMENT_STEPS} steps end {number(abs(prior.value))} ± "
-        f"{prior.standard_error:.2f} nats {verb} the encoder's answer.",
+        f"both; positive: the encoder loses so much). From the prior, {REFINEMENT_STEPS} steps end {number(abs(prior.value))} "
+        f"± {prior.standard_error:.2f} nats {verb} the encoder's answer.",
         help="Any q gives a lower bound on the gap; a better ascent could find a larger one. Within its error it may come out "
         "below 0.",
     )
