@@ -224,10 +224,11 @@ def test_runs_of_every_kind_work(kind: str, workspace: object, open_app: OpenApp
 def test_the_bars_lead_from_the_reconstruction_term_to_the_elbo() -> None:
     draws, subject = expected_draws(), load_run(RUN).subject(ROW)
     (bars,) = elbo_sum(draws, subject.mean, subject.logvar).data
-    tops = np.asarray(bars.base) + np.asarray(bars.y)
+    base = np.asarray(bars.base, dtype=np.float64)
+    tops = base + np.asarray(bars.y, dtype=np.float64)
     assert tops[0] == pytest.approx(draws.reconstruction.mean())
-    np.testing.assert_allclose(tops[1:], bars.base[:-1])
-    assert bars.base[-1] == pytest.approx(draws.elbo.mean())
+    np.testing.assert_allclose(tops[1:], base[:-1])
+    assert base[-1] == pytest.approx(draws.elbo.mean())
     assert sum(bars.y) == pytest.approx(draws.kl[0])
     assert bars.x[-1] == "48 others"
     assert list(bars.y[:-1]) == sorted(bars.y[:-1], reverse=True)
