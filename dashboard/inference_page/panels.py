@@ -25,7 +25,7 @@ def sum_panel(loaded: LoadedRun, question: Question) -> None:
         "The ELBO is a sum",
         "The reconstruction term says how probable the image is where q places it. Each latent dimension then costs what it "
         "tells about the image: its KL from the prior.",
-        r"\mathrm{ELBO} = \mathbb{E}_{q(z|x)}[\log p(x|z)] - \sum_j \mathrm{KL}\big(q(z_j|x) \,\|\, \mathcal{N}(0, 1)\big)",
+        r"\mathrm{ELBO} = \mathbb{E}_q[\log p(x|z)] - \sum_j \mathrm{KL}(q(z_j|x) \,\|\, p(z_j))",
     )
     figure = elbo_sum(draws, subject.mean, subject.logvar)
     st.plotly_chart(figure, key="elbo-sum", config=PLOT)
@@ -43,8 +43,8 @@ def estimate_panel(loaded: LoadedRun, question: Question) -> None:
         "It is estimated from draws of z",
         "The expectation has no closed form, so it is replaced by the mean over S draws of z. Four times the draws halve "
         "the error; training takes S = 1 and relies on seeing many images.",
-        r"\begin{gathered} \mathrm{ELBO} \approx \frac{1}{S} \sum_{s=1}^{S} \log p(x|z^{(s)}) - \mathrm{KL} \\"
-        r"z^{(s)} = \mu + \sigma \odot \varepsilon^{(s)}, \quad \varepsilon^{(s)} \sim \mathcal{N}(0, I) \end{gathered}",
+        r"\mathrm{ELBO} \approx \frac{1}{S} \sum_{s=1}^{S} \log p(x|z^{(s)}) - \mathrm{KL}",
+        r"z^{(s)} = \mu + \sigma \odot \varepsilon^{(s)}, \quad \varepsilon^{(s)} \sim \mathcal{N}(0, I)",
     )
     values = draws.elbo[:, 0]
     st.plotly_chart(against_samples("Estimates of the ELBO", values), key="elbo-estimates", config=PLOT)
@@ -63,8 +63,8 @@ def kl_panel(loaded: LoadedRun, question: Question) -> None:
         "The KL, exactly and from draws",
         "Between two Gaussians the KL has a closed form, so nothing need be drawn. Its estimate from the same draws of z must "
         "agree within its error.",
-        r"\mathrm{KL} = \tfrac12 \sum_j \big(\sigma_j^2 + \mu_j^2 - 1 - \log \sigma_j^2\big) \approx "
-        r"\frac{1}{S} \sum_{s=1}^{S} \log \frac{q(z^{(s)}|x)}{p(z^{(s)})}",
+        r"\mathrm{KL} = \tfrac12 \sum_j \big(\sigma_j^2 + \mu_j^2 - 1 - \log \sigma_j^2\big)",
+        r"\approx \frac{1}{S} \sum_{s=1}^{S} \log \frac{q(z^{(s)}|x)}{p(z^{(s)})}",
     )
     figure = against_samples("Estimates of the KL", draws.log_ratio[:, 0], float(draws.kl[0]))
     st.plotly_chart(figure, key="kl-estimates", config=PLOT)
@@ -93,8 +93,8 @@ def samples_panel(loaded: LoadedRun, visit: Visit, question: Question) -> None:
         "What q leaves open",
         "Each picture is decoded from another draw of z from q(z|x). Where they differ, the code of this image doesn't settle "
         "what is there.",
-        r"\begin{gathered} \hat x^{(n)} = \mathbb{E}[x|z^{(n)}], \quad z^{(n)} \sim q(z|x) \\"
-        r"s_i^2 = \frac{1}{N - 1} \sum_{n=1}^{N} \big(\hat x_i^{(n)} - \bar x_i\big)^2 \end{gathered}",
+        r"\hat x^{(n)} = \mathbb{E}[x|z^{(n)}], \quad z^{(n)} \sim q(z|x)",
+        r"s_i^2 = \frac{1}{N - 1} \sum_{n=1}^{N} \big(\hat x_i^{(n)} - \bar x_i\big)^2",
     )
     key = keep(loaded, "inference-count", 16, COUNTS)
     st.segmented_control("Samples, N", COUNTS, required=True, key=key)
@@ -102,7 +102,7 @@ def samples_panel(loaded: LoadedRun, visit: Visit, question: Question) -> None:
     z = draws.z[:count, 0]
     pictures = remember(loaded, "inference-samples", (*question.key, count), lambda: loaded.decode(z))
     spread, whole = pixel_spread(pictures)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([5, 3], gap="small")
     with left:
         chosen = picture_grid(
             decoded(loaded, z),
@@ -110,7 +110,7 @@ def samples_panel(loaded: LoadedRun, visit: Visit, question: Question) -> None:
             label=f"{count} samples of the posterior, decoded",
             names=[f"Open posterior sample {place} in Explore" for place in range(1, count + 1)],
             columns=8 if count > 16 else 4,
-            size=84,
+            size=80,
         )
     with right:
         most = float(spread.max())
@@ -119,7 +119,7 @@ def samples_panel(loaded: LoadedRun, visit: Visit, question: Question) -> None:
             enlarged(shown),
             caption=f"Standard deviation of each pixel over {count} samples: black is 0, white {most:.3f} of full brightness",
             alt="Standard deviation of each pixel",
-            width=200,
+            width="stretch",
         )
     st.markdown(
         f"Standard deviation **{whole.value:.4f}** ± {whole.standard_error:.4f} of full brightness (root mean square over "

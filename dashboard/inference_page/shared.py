@@ -62,7 +62,9 @@ def number(value: float, digits: int = 2) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", "−")
 
 
-def lesson(title: str, text: str, equation: str) -> None:
-    """A panel's head: its title, two sentences, and the equation in KaTeX's TeX."""
+def lesson(title: str, text: str, *equations: str) -> None:
+    """A panel's head: its title, two sentences, and the equation in KaTeX's TeX, a line each."""
     st.markdown(f"**{title}**  \n{text}")
-    st.latex(equation)
+    with st.container(gap=None):
+        for equation in equations:
+            st.latex(equation)
