@@ -30,6 +30,7 @@ def main() -> None:
             st.Page("views/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
             st.Page("views/generate.py", title="Generate", icon=":material/auto_awesome:"),
             st.Page("views/reconstruct.py", title="Reconstruct", icon=":material/add_photo_alternate:"),
+            st.Page("views/inference.py", title="Inference", icon=":material/query_stats:"),
             st.Page("views/dataset.py", title="Dataset", icon=":material/photo_library:"),
             st.Page("views/train.py", title="Train", icon=":material/model_training:"),
             st.Page("views/runs.py", title="Runs", icon=":material/list:"),

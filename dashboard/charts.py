@@ -57,7 +57,7 @@ def curves(title: str, x_title: str, y_title: str, lines: Sequence[Curve], level
         figure.add_hline(level.y, line={"color": GREY, "dash": "dot", "width": 1.5})
         place = {"x": 0.01, "xref": "paper", "y": level.y, "yanchor": "bottom", "showarrow": False}
         figure.add_annotation(text=f"{_plain(level.name)}: {level.y:,.1f}", font={"size": 11}, **place)
-    _lay_out(figure, title, x_title, y_title)
+    lay_out(figure, title, x_title, y_title)
     limits = _limits(lines, levels)
     if limits is not None:
         figure.update_yaxes(range=limits)
@@ -93,7 +93,7 @@ def kl_heat_map(epochs: Sequence[int], kl: Float64[np.ndarray, "n latent"]) -> g
         )
     )
     shown = "" if len(order) == kl.shape[1] else f", the strongest {len(order)} of {kl.shape[1]:,}"
-    _lay_out(figure, f"KL per latent dimension{shown}", "epoch", "latent dimension")
+    lay_out(figure, f"KL per latent dimension{shown}", "epoch", "latent dimension")
     figure.update_yaxes(autorange="reversed", type="category", showticklabels=len(order) <= 32, ticks="", showgrid=False)
     figure.update_layout(height=2 * HEIGHT)
     return figure
@@ -116,7 +116,7 @@ def kl_spectra(spectra: Mapping[str, Float64[np.ndarray, " latent"]], colours: S
             line={"color": line.colour, "width": 2},
             hovertemplate=f"rank %{{x}}: %{{y:.3f}} nats<extra>{_plain(line.name)}</extra>",
         )
-    _lay_out(figure, "KL of each latent dimension, sorted", "rank of the dimension", "KL (nats)")
+    lay_out(figure, "KL of each latent dimension, sorted", "rank of the dimension", "KL (nats)")
     figure.update_layout(height=360)
     return figure
 
@@ -157,14 +157,15 @@ def posterior_cloud(
             },
             hovertemplate=f"{name}<extra></extra>",
         )
-    _lay_out(figure, "Where samples of q(z|x) are placed", "", "")
+    lay_out(figure, "Where samples of q(z|x) are placed", "", "")
     figure.update_layout(height=420, legend={"itemsizing": "constant"})
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
     return figure
 
 
-def _lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
+def lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
+    """Title, axes with their units, and the size that charts of a page share."""
     figure.update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0.01, "y": 0.98},
         height=HEIGHT,

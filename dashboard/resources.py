@@ -77,6 +77,11 @@ class LoadedRun:
         """The number of latent dimensions."""
         return self.run.config.model.latent
 
+    @property
+    def device(self) -> str:
+        """The device that the model is on, where generators for it must be."""
+        return str(next(self.model.parameters()).device)
+
     def decode(self, z: Float32[np.ndarray, "count latent"]) -> Float32[np.ndarray, "count channels height width"]:
         """``E[x|z]`` of each point, in [0, 1], in `SERVING_PRECISION`."""
         with self.lock:

@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "timing": {"train", "config", "data", "device"},
     "evaluate": {"runs", "data", "objective", "likelihood", "model", "device", "encodings"},
     "inference": {"objective", "likelihood", "posterior"},
+    "single_image": {"device", "inference", "model", "posterior"},
     "annealing": {"inference", "objective", "likelihood", "posterior"},
     "diagnostics": {"device", "encodings", "model", "posterior"},
     "full_evaluation": {

@@ -33,7 +33,17 @@ from vae.fit import Stopped, default_map, fit, make_map, resume
 from vae.full_evaluation import Figure, FullConfig, FullReport, evaluate_fully, report_from_json
 from vae.history import History, read_history
 from vae.html_map import map_html
-from vae.inference import ImportanceBound, Trajectory, climb, importance_bound, log_likelihood, refine, standard_posterior
+from vae.inference import (
+    ImportanceBound,
+    Trajectory,
+    Waypoint,
+    climb,
+    importance_bound,
+    log_likelihood,
+    refine,
+    refining,
+    standard_posterior,
+)
 from vae.latent import (
     anchored_steps,
     decode_images,
@@ -74,6 +84,7 @@ from vae.sheets import (
     traversal_animation,
     traversal_sheet,
 )
+from vae.single_image import Draws, Estimate, draw_posterior, mean_of, pixel_spread, refine_image
 from vae.summary import Summary, summarise
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch, train_svi
@@ -89,9 +100,11 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "Draws",
     "Elbo",
     "Encodings",
     "Epoch",
+    "Estimate",
     "ExportConfig",
     "ExportError",
     "Figure",
@@ -126,6 +139,7 @@ __all__ = [
     "TrainConfig",
     "TrainingState",
     "Trajectory",
+    "Waypoint",
     "aggregate_draws",
     "anchored_steps",
     "annealed_importance",
@@ -141,6 +155,7 @@ __all__ = [
     "delete_run",
     "draw_animation",
     "draw_png",
+    "draw_posterior",
     "draw_sheet",
     "draw_svg",
     "elbo",
@@ -182,6 +197,7 @@ __all__ = [
     "make_map",
     "map_html",
     "mean_difference",
+    "mean_of",
     "mmd_to_prior",
     "nearest",
     "new_state",
@@ -191,12 +207,15 @@ __all__ = [
     "parameter_count",
     "percentile_along",
     "pixel_entropy",
+    "pixel_spread",
     "place",
     "place_among",
     "prior_sheet",
     "project",
     "read_history",
     "refine",
+    "refine_image",
+    "refining",
     "rename_run",
     "report_from_json",
     "restore_state",

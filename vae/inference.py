@@ -6,7 +6,7 @@ Everything takes a ``decode`` and a `Likelihood`, as `elbo` does, and gives resu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,18 @@ class Trajectory:
         return Posterior(self.mean[-1], self.logvar[-1])
 
 
+@dataclass(frozen=True)
+class Waypoint:
+    """A recorded point of an ascent, given as soon as it is reached."""
+
+    step: int
+    """Gradient steps taken so far; 0 at the start."""
+    end: int
+    """At which step the ascent will end, by what is known here: the stopping rule may bring it nearer."""
+    posterior: Posterior
+    terms: Elbo
+
+
 def standard_posterior(like: Posterior) -> Posterior:
     """The prior N(0, I) as a q of the same shape: where an ascent without an encoder starts."""
     return Posterior(torch.zeros_like(like.mean), torch.zeros_like(like.logvar))
@@ -81,7 +93,7 @@ def refine(
     generator: torch.Generator,
     steps: int = 100,
     samples: int = 4,
-    rate: float = 0.1,
+    rate: float | Sequence[float] = 0.1,
     tolerance: float = 0.1,
     patience: int = 50,
     every: int = 1,
@@ -96,6 +108,24 @@ def refine(
 
     NOTE: the model must be in evaluation mode, else batch normalisation ties the images of a batch together.
     """
+    options = steps, samples, rate, tolerance, patience, every
+    return _trajectory(refining(start, decode, likelihood, x, generator, *options), steps, progress)
+
+
+def refining(
+    start: Posterior,
+    decode: Decode,
+    likelihood: Likelihood,
+    x: Float[Tensor, "batch channels height width"],
+    generator: torch.Generator,
+    steps: int = 100,
+    samples: int = 4,
+    rate: float | Sequence[float] = 0.1,
+    tolerance: float = 0.1,
+    patience: int = 50,
+    every: int = 1,
+) -> Iterator[Waypoint]:
+    """`refine`, one recorded point after the other: it works only while the next one is asked for."""
     shape = (_at_least_one("samples", samples), *start.mean.shape)
 
     def draw() -> Tensor:
@@ -105,9 +135,7 @@ def refine(
         return Elbo(log_likelihood(decode, likelihood, x, q.mean + q.std * eps).mean(dim=0), q.kl())
 
     common = draw()
-    return climb(
-        start, lambda q: terms(q, draw()), lambda q: terms(q, common), steps, rate, tolerance, patience, every, progress
-    )
+    yield from _ascend(start, lambda q: terms(q, draw()), lambda q: terms(q, common), steps, rate, tolerance, patience, every)
 
 
 def climb(
@@ -115,7 +143,7 @@ def climb(
     objective: Objective,
     watch: Objective,
     steps: int = 100,
-    rate: float = 0.1,
+    rate: float | Sequence[float] = 0.1,
     tolerance: float = 0.1,
     patience: int = 50,
     every: int = 1,
@@ -123,51 +151,92 @@ def climb(
 ) -> Trajectory:
     """Adam on ``objective``, recorded by ``watch`` at the start and after every ``every`` steps.
 
-    The rate is constant, then falls linearly to 0 over the last quarter of ``steps``. The fall begins earlier once every
-    image has settled: its best recorded ELBO rose by less than ``tolerance`` nats in the last ``patience`` steps.
+    The rate, one for all images or one for each, is constant, then falls linearly to 0 over the last quarter of ``steps``.
+    The fall begins earlier once every image has settled: its best recorded ELBO rose by less than ``tolerance`` nats in the
+    last ``patience`` steps. ``progress`` is told of each recorded point.
 
     Raises:
         FloatingPointError: the ELBO is no longer finite.
+        ValueError: ``every`` or ``patience`` is below 1, or there is another number of rates than images.
     """
+    return _trajectory(_ascend(start, objective, watch, steps, rate, tolerance, patience, every), steps, progress)
+
+
+def _ascend(
+    start: Posterior,
+    objective: Objective,
+    watch: Objective,
+    steps: int,
+    rate: float | Sequence[float],
+    tolerance: float,
+    patience: int,
+    every: int,
+) -> Iterator[Waypoint]:
     _at_least_one("every", every)
-    mean, logvar = (value.detach().clone().requires_grad_(True) for value in (start.mean, start.logvar))
-    # NOTE: a memory of 100 steps for the squares: a start far off has gradients that 1,000 steps wouldn't forget.
-    optimizer = torch.optim.Adam([mean, logvar], lr=rate, betas=(0.9, 0.99))
     fall, end, window = max(1, steps // 4), steps, math.ceil(_at_least_one("patience", patience) / every)
-    path = [_point(0, mean, logvar, watch)]
-    best, step = [path[0][3].value], 0
+    leaves, rates = _leaves(start, rate)
+    # NOTE: a memory of 100 steps for the squares: a start far off has gradients that 1,000 steps wouldn't forget.
+    optimizer = torch.optim.Adam([{"params": pair} for pair in leaves], betas=(0.9, 0.99))
+
+    def current() -> Posterior:
+        means, logvars = zip(*leaves, strict=True)
+        return Posterior(torch.cat(means), torch.cat(logvars))
+
+    def record() -> Waypoint:
+        with torch.no_grad():
+            q = current()
+            terms = watch(q)
+        if not bool(torch.isfinite(terms.value).all()):
+            raise FloatingPointError(f"the ELBO is no longer finite after {step} steps of refinement: lower the rate")
+        return Waypoint(step, end, q, terms)
+
+    step = 0
+    point = record()
+    best = [point.terms.value]
+    yield point
     while step < end:
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (end - step) / fall)
+        for group, most in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = most * min(1.0, (end - step) / fall)
+        flat = [leaf for pair in leaves for leaf in pair]
         with torch.enable_grad():
-            loss = -objective(Posterior(mean, logvar)).value.sum()
-            mean.grad, logvar.grad = torch.autograd.grad(loss, [mean, logvar])
+            loss = -objective(current()).value.sum()
+            for leaf, gradient in zip(flat, torch.autograd.grad(loss, flat), strict=True):
+                leaf.grad = gradient
         optimizer.step()
         step += 1
         if step % every == 0 or step == end:
-            path.append(_point(step, mean, logvar, watch))
-            best.append(torch.maximum(best[-1], path[-1][3].value))
+            point = record()
+            best.append(torch.maximum(best[-1], point.terms.value))
             if step + fall < end and len(best) > window and bool((best[-1] - best[-1 - window] < tolerance).all()):
                 end = step + fall
+            yield point
+
+
+def _leaves(start: Posterior, rate: float | Sequence[float]) -> tuple[list[list[Tensor]], list[float]]:
+    """What is climbed in: one pair of means and logvars with its rate, or one for each image where each has its own rate."""
+    batch = len(start.mean)
+    rates = [rate] if isinstance(rate, float | int) else list(rate)
+    size = batch if len(rates) == 1 else 1
+    if len(rates) not in (1, batch):
+        raise ValueError(f"one rate, or one for each of {batch} images, is needed, got {len(rates)}")
+    pairs = zip(torch.split(start.mean, size), torch.split(start.logvar, size), strict=True)
+    return [[value.detach().clone().requires_grad_(True) for value in pair] for pair in pairs], rates
+
+
+def _trajectory(path: Iterable[Waypoint], steps: int, progress: Progress | None) -> Trajectory:
+    points = []
+    for point in path:
+        points.append(point)
         if progress:
-            progress(step, end)
-    taken, means, logvars, terms = zip(*path, strict=True)
+            progress(point.step, point.end)
     return Trajectory(
-        steps=torch.tensor(taken),
-        mean=torch.stack(means),
-        logvar=torch.stack(logvars),
-        reconstruction=torch.stack([part.reconstruction for part in terms]),
-        kl=torch.stack([part.kl for part in terms]),
-        settled=end < steps,
+        steps=torch.tensor([point.step for point in points]),
+        mean=torch.stack([point.posterior.mean for point in points]),
+        logvar=torch.stack([point.posterior.logvar for point in points]),
+        reconstruction=torch.stack([point.terms.reconstruction for point in points]),
+        kl=torch.stack([point.terms.kl for point in points]),
+        settled=points[-1].step < steps,
     )
-
-
-@torch.no_grad()
-def _point(step: int, mean: Tensor, logvar: Tensor, watch: Objective) -> tuple[int, Tensor, Tensor, Elbo]:
-    q = Posterior(mean.detach().clone(), logvar.detach().clone())
-    terms = watch(q)
-    if not bool(torch.isfinite(terms.value).all()):
-        raise FloatingPointError(f"the ELBO is no longer finite after {step} steps of refinement: lower the rate")
-    return step, q.mean, q.logvar, terms
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def elbo_monte_carlo(
 ) -> Elbo:
     """The ELBO with both terms estimated: ``1/S sum_s [log p(x|z_s) + log p(z_s) - log q(z_s|x)]``.
 
-    Needs only that p and q can be evaluated and q sampled; its expectation is that of `elbo`, its spread larger.
+    Needs only that p and q can be evaluated and q sampled. Its expectation is that of `elbo`; its spread may be larger or
+    smaller: the nearer q is to p(z|x), the smaller, and there it has none (Roeder et al. 2017).
     """
     reconstruction, kl = [], []
     for _ in range(_counted(samples)):

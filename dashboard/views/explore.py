@@ -30,21 +30,18 @@ from dashboard.components.latent_sliders import (
     read_commit,
     slider_ranges,
 )
-from dashboard.components.picture_grid import picture_grid
 from dashboard.downloads import offer_downloads, offer_run
+from dashboard.image_search import choose_image, find_image
 from dashboard.links import begin_page, write_url
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
 from dashboard.resources import SERVING_PRECISION, LoadedRun, ShownMap, find_map
-from dashboard.search import search_images
 from dashboard.selection import selection_panel
 from dashboard.state import Visit
 from vae import generator_for, sample_prior
 
 MAP_HEIGHT = 478
 NEIGHBOURS = 8
-FOUND = 16
-PER_ROW = 8
 ORIGINS = {
     "mean": "the posterior mean of {title}",
     "posterior": "a sample of the posterior of {title}",
@@ -142,7 +139,7 @@ def _inspector(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
 def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
     key = f"sliders-{visit.instance}"
     _follow_sliders(loaded, visit, key)
-    _search(loaded, visit)
+    find_image(loaded, visit)
     if shown is not None and shown.is_flat:
         _marks(loaded, visit, shown)
     _numbers(loaded, visit)
@@ -200,35 +197,6 @@ def _numbers(loaded: LoadedRun, visit: Visit) -> None:
     )
 
 
-def _search(loaded: LoadedRun, visit: Visit) -> None:
-    def random() -> None:
-        visit.selection = None
-        visit.select(int(np.random.default_rng().integers(len(loaded.data))))
-
-    def search() -> None:
-        rows, _ = search_images(st.session_state["search"], loaded.data, loaded.encodings.elbo, FOUND)
-        if len(rows) == 1:
-            _look_at(visit, rows[0])
-
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input(
-            "Find test images",
-            key="search",
-            on_change=search,
-            placeholder="Find: a row, a class, “hardest shirt”",
-            max_chars=100,
-            label_visibility="collapsed",
-        )
-        st.button("Random", on_click=random, icon=":material/shuffle:", help="A random test image.")
-    if not text or not text.strip():
-        return
-    rows, sentence = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
-    if len(rows) > 1:
-        _choices(loaded, visit, rows, "search-results", "Images found")
-    if len(rows) != 1:
-        st.caption(sentence)
-
-
 def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
     subject = visit.subject(loaded)
     rows = loaded.nearest_rows(subject.mean, NEIGHBOURS, without=subject.row)
@@ -237,29 +205,7 @@ def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
             f"Nearest to {subject.title}:",
             help="The test images whose posterior means lie nearest to this image's, in the active dimensions, nearest first.",
         )
-        _choices(loaded, visit, rows, "neighbours", "Nearest images")
-
-
-def _choices(loaded: LoadedRun, visit: Visit, rows: list[int], key: str, label: str) -> None:
-    """Pictures of test images to go to."""
-    names = [loaded.subject(row).title for row in rows]
-    picture_grid(
-        loaded.data.images[rows],
-        key=f"{key}-{visit.instance}",
-        label=label,
-        names=[name[0].upper() + name[1:] for name in names],
-        captions=[str(row) for row in rows],
-        columns=PER_ROW,
-        size=64,
-        on_choice=lambda index: _look_at(visit, rows[index]),
-    )
-
-
-def _look_at(visit: Visit, row: int) -> None:
-    """Go to an image that was picked beside the map: a selection of several stays."""
-    if not visit.selection_rows:
-        visit.selection = None
-    visit.select(row)
+        choose_image(loaded, visit, rows, "neighbours", "Nearest images")
 
 
 # --- the sliders ---------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from vae import (
     importance_bound,
     log_likelihood,
     refine,
+    refining,
     standard_posterior,
 )
 from vae.likelihood import Bernoulli, Likelihood
@@ -149,6 +150,40 @@ def test_a_path_has_its_start_its_steps_and_the_same_noise_at_every_point() -> N
         torch.testing.assert_close(path.reconstruction[point], torch.stack(by_hand).mean(dim=0))
         torch.testing.assert_close(path.kl[point], q.kl())
     torch.testing.assert_close(path.elbo, path.reconstruction - path.kl)
+
+
+def test_its_points_come_one_by_one_and_are_those_of_the_path() -> None:
+    model = linear(False)
+    given = some_q(model, 0.5), model.decode, UnitGaussian(), model.images
+    path = refine(*given, generator_for(1, "refinement"), steps=25, samples=3, every=10)
+    asked = 0
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        nonlocal asked
+        asked += 1
+        return model.decode(z)
+
+    points = refining(given[0], decode, *given[2:], generator_for(1, "refinement"), steps=25, samples=3, every=10)
+    assert asked == 0
+    assert next(points).step == 0
+    assert asked == 1
+    for number, point in enumerate(points, 1):
+        assert (point.step, point.end) == (int(path.steps[number]), 25)
+        assert torch.equal(point.posterior.mean, path.mean[number])
+        assert torch.equal(point.terms.value, path.elbo[number])
+
+
+def test_each_image_may_have_a_rate_of_its_own() -> None:
+    model = linear(False)
+    objective, start = model.exact_elbo, some_q(model, 0.5)
+    rates = [0.01 * (1 + number) for number in range(BATCH)]
+    own = climb(start, objective, objective, steps=20, rate=rates)
+    for number, rate in enumerate(rates):
+        alone = climb(start, objective, objective, steps=20, rate=rate)
+        torch.testing.assert_close(own.mean[:, number], alone.mean[:, number])
+        torch.testing.assert_close(own.logvar[:, number], alone.logvar[:, number])
+    with pytest.raises(ValueError, match=f"one rate, or one for each of {BATCH} images, is needed, got 0"):
+        climb(start, objective, objective, rate=[])
 
 
 def test_the_stopping_rule_ends_it_once_every_image_has_settled() -> None:
