@@ -20,6 +20,8 @@ from vae.objective import elbo
 from vae.runs import Run
 
 BATCH = 500
+BATCH_VALUES = 4_000_000
+"""A batch of larger images has fewer of them: what a decoder holds at once grows with their pixels."""
 Progress = Callable[[int, int], None]
 
 
@@ -67,27 +69,34 @@ def encode_images(
 ) -> Encodings:
     """q(z|x) and the ELBO terms of each image, in fp32, by the model in evaluation mode on the device it is on.
 
-    The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches of
-    500: the same images in the same order give the same terms.
+    The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches, of
+    500 or fewer (`BATCH_VALUES`): the same images in the same order give the same terms.
     """
+    batch = _batch_of(images)
     device = next(model.parameters()).device
     parts: list[tuple[torch.Tensor, ...]] = []
-    for number, start in enumerate(range(0, len(images), BATCH)):
-        x = to_unit(torch.tensor(images[start : start + BATCH], device=device))
+    for number, start in enumerate(range(0, len(images), batch)):
+        x = to_unit(torch.tensor(images[start : start + batch], device=device))
         posterior = model.encode(x)
         noise = generator_for(seed, "evaluation", number, device)
         terms = elbo(posterior, model.decode, model.likelihood, x, noise, samples)
         parts.append((posterior.mean, posterior.logvar, terms.reconstruction, terms.kl))
         if progress:
-            progress(min(start + BATCH, len(images)), len(images))
+            progress(min(start + batch, len(images)), len(images))
     arrays = [np.asarray(torch.cat(tensors).cpu()) for tensors in zip(*parts, strict=True)]
     return Encodings(*arrays)
 
 
 def pixel_entropy(images: UInt8[np.ndarray, "n channels height width"]) -> Float32[np.ndarray, " n"]:
     """The Bernoulli entropy of each image's pixels in nats, summed: the floor of the cross-entropy."""
-    batches = (torch.tensor(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
+    count = _batch_of(images)
+    batches = (torch.tensor(images[start : start + count]) for start in range(0, len(images), count))
     return np.asarray(torch.cat([Bernoulli.entropy(to_unit(batch)) for batch in batches]))
+
+
+def _batch_of(images: UInt8[np.ndarray, "n channels height width"]) -> int:
+    """How many images are worked on at once."""
+    return max(1, min(BATCH, BATCH_VALUES // int(np.prod(images.shape[1:]))))
 
 
 def report_on(run: Run, encodings: Encodings, data: ImageDataset, samples: int, seed: int) -> Report:
