@@ -36,7 +36,7 @@ from dashboard.links import begin_page, write_url
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
 from dashboard.resources import LoadedRun, ShownMap, find_map
-from dashboard.search import search_images
+from dashboard.search import search_hint, search_images
 from dashboard.selection import selection_panel
 from dashboard.state import Visit
 from vae import generator_for, sample_prior
@@ -215,7 +215,7 @@ def _search(loaded: LoadedRun, visit: Visit) -> None:
             "Find test images",
             key="search",
             on_change=search,
-            placeholder="Find: a row, a class, “hardest shirt”",
+            placeholder=search_hint(loaded.data),
             max_chars=100,
             label_visibility="collapsed",
         )
