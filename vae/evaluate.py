@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from vae.data import DataError, ImageDataset, Split, load_dataset
-from vae.device import generator_for, to_unit
+from vae.device import generator_for, images_at_once, to_unit
 from vae.encodings import Encodings
 from vae.likelihood import Bernoulli
 from vae.model import VAE
@@ -20,8 +20,6 @@ from vae.objective import elbo
 from vae.runs import Run
 
 BATCH = 500
-BATCH_VALUES = 4_000_000
-"""A batch of larger images has fewer of them: what a decoder holds at once grows with their pixels."""
 Progress = Callable[[int, int], None]
 
 
@@ -70,9 +68,9 @@ def encode_images(
     """q(z|x) and the ELBO terms of each image, in fp32, by the model in evaluation mode on the device it is on.
 
     The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches, of
-    500 or fewer (`BATCH_VALUES`): the same images in the same order give the same terms.
+    500 or fewer (`images_at_once`): the same images in the same order give the same terms.
     """
-    batch = _batch_of(images)
+    batch = images_at_once(BATCH, images.shape[1:])
     device = next(model.parameters()).device
     parts: list[tuple[torch.Tensor, ...]] = []
     for number, start in enumerate(range(0, len(images), batch)):
@@ -89,14 +87,9 @@ def encode_images(
 
 def pixel_entropy(images: UInt8[np.ndarray, "n channels height width"]) -> Float32[np.ndarray, " n"]:
     """The Bernoulli entropy of each image's pixels in nats, summed: the floor of the cross-entropy."""
-    count = _batch_of(images)
+    count = images_at_once(BATCH, images.shape[1:])
     batches = (torch.tensor(images[start : start + count]) for start in range(0, len(images), count))
     return np.asarray(torch.cat([Bernoulli.entropy(to_unit(batch)) for batch in batches]))
-
-
-def _batch_of(images: UInt8[np.ndarray, "n channels height width"]) -> int:
-    """How many images are worked on at once."""
-    return max(1, min(BATCH, BATCH_VALUES // int(np.prod(images.shape[1:]))))
 
 
 def report_on(run: Run, encodings: Encodings, data: ImageDataset, samples: int, seed: int) -> Report:

@@ -26,8 +26,7 @@ ACROSS = 8
 SHOWN = 16
 PAIRS = 8
 Splits = dict[Split, ImageDataset]
-Seen = tuple[Visit, LoadedRun]
-"""A visit and its run."""
+Seen = tuple[Visit, LoadedRun]  # a visit and its run
 
 
 @dataclass(frozen=True)
