@@ -130,7 +130,7 @@ def keep(page: Page, address: str, kind: Kind) -> None:
     label = kind.classes[0] if kind.classes else ""
     expect(page.get_by_role("img", name=f"Uploaded image, {label}").first).to_be_visible()
     page.get_by_role("button", name="Keep").click()
-    expect(page.get_by_text(kind.kept)).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(f"Kept as {kind.file[:-4].lower()}: {kind.kept}")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Train on it").click()
     expect(page.get_by_role("combobox", name="Data set", exact=True)).to_have_value(kind.file[:-4].lower(), timeout=60_000)
 
