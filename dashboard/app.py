@@ -11,7 +11,7 @@ from dashboard.state import current_visit
 from vae import DataError, RunError, list_runs
 
 ICON = Path(__file__).with_name("icon.svg")
-NEED_NO_RUN = ("Train", "Runs")  # the pages that are there before the first run
+NEED_NO_RUN = ("Dataset", "Train", "Runs")  # the pages that are there before the first run
 SIDEBAR = 210  # pixels: what it doesn't need goes to the map
 STYLE = """
 [data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }
@@ -46,7 +46,10 @@ def _choose_run(silent: bool) -> bool:
     visit = current_visit()
     if visit is None:
         if not silent:
-            st.info("There is no run yet. Train one on the page Train, or with `python -m vae train --run NAME`.")
+            st.info(
+                "There is no run yet. Train one on the page Train, or with `python -m vae train --run NAME`. "
+                "Images of your own come in on the page Dataset."
+            )
         return False
     names = list_runs()
     if not names:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.components.picture_grid import picture_grid
 from dashboard.resources import LoadedRun
-from dashboard.search import search_images
+from dashboard.search import search_hint, search_images
 from dashboard.state import Visit
 
 FOUND = 16
@@ -31,7 +31,7 @@ def find_image(loaded: LoadedRun, visit: Visit) -> None:
             "Find test images",
             key="search",
             on_change=search,
-            placeholder="Find: a row, a class, “hardest shirt”",
+            placeholder=search_hint(loaded.data),
             max_chars=100,
             label_visibility="collapsed",
         )

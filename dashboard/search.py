@@ -39,6 +39,12 @@ def search_images(text: str, data: ImageDataset, elbo: Float32[np.ndarray, " n"]
     return rows[:count].tolist(), f"{min(count, total):,} of {total:,} of {names}, {ways[order]}."
 
 
+def search_hint(data: ImageDataset) -> str:
+    """What can be asked for, in an example of these images."""
+    present = [] if data.labels is None else [data.class_names[label] for label in np.unique(data.labels)]
+    return f"Find: a row, a class, “hardest {present[-1].lower()[:20]}”" if present else "Find: a row, “hardest”, “easiest”"
+
+
 def _matching(wanted: str, class_names: tuple[str, ...]) -> list[int]:
     """The classes that are called so: exactly, else by a beginning of their name, else by a beginning of a word in it."""
     names = [name.lower() for name in class_names]

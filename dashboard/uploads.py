@@ -19,6 +19,7 @@ from dashboard.markdown import plain
 from dashboard.permissions import changes_allowed
 from dashboard.pictures import enlarged
 from dashboard.projection_panel import duration_words
+from dashboard.training.form import train_on
 from vae import DataError
 from vae.jobs import JobError, JobStatus
 from vae.pack import imported_from
@@ -29,6 +30,7 @@ from vae.staged import upload_folder
 MAX_MEGABYTES = 200
 POLL_SECONDS = 0.5
 SHOWN_LEFT_OUT = 100
+OWN_SIZE = 0
 LOOKED = "dataset-look"
 """Where the session holds the look at its upload, or why there is none, with the upload's id."""
 CANCELLED = "dataset-cancelled"
@@ -99,11 +101,12 @@ def _tell_end(name: str, status: JobStatus) -> None:
     """How an import ended, until it is dismissed or the next one begins under its name."""
     st.session_state.get(CANCELLED, set()).discard(name)
     made = imported_from(name)
-    if made is not None and status.state != "failed":  # else it was asked to stop too late
+    is_kept = made is not None and status.state != "failed"  # "stopped", then, was too late
+    if made is not None and is_kept:
         counts = ", ".join(f"{count:,} {split}" for split, count in made.counts.items())
         st.success(
             f"Kept as **{plain(name)}**: {counts} images of {made.image_shape[2]} × {made.image_shape[1]} pixels. "
-            f"Train on it: `python -m vae train --dataset {name} --run {name}`"
+            f"Train on it here, or with `python -m vae train --dataset {name} --run {name}`"
         )
         with suppress(OSError):  # of a data set that is deleted at this moment
             lines = tuple(made.left_out_lines(SHOWN_LEFT_OUT)) if made.left_out else ()
@@ -120,9 +123,13 @@ def _tell_end(name: str, status: JobStatus) -> None:
         )
     else:
         st.info(f"**{plain(name)}** was imported, and has been deleted since.")
-    if st.button("Dismiss", key=f"dataset-{name}-dismiss"):
-        jobs.discard(upload_folder(name))
-        st.rerun()
+    with st.container(horizontal=True):
+        if is_kept and st.button("Train on it", key=f"dataset-{name}-train", icon=":material/model_training:", type="primary"):
+            train_on(name)
+            st.switch_page("views/train.py")
+        if st.button("Dismiss", key=f"dataset-{name}-dismiss"):
+            jobs.discard(upload_folder(name))
+            st.rerun()
 
 
 # --- the upload ----------------------------------------------------------------------------------------------------
@@ -176,18 +183,19 @@ def _keep(seen: Look, file: Any) -> None:
     """The choices, the pictures as they will be, and the button."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name of the data set", _suggestion(file.name), max_chars=64, key="dataset-name-new", width=240)
-        sizes: list[int | None] = [*([None] if seen.own else []), *SIZES]
-        size = st.selectbox(
+        sizes = [*([OWN_SIZE] if seen.own else []), *SIZES]
+        side = st.selectbox(
             "Size in pixels",
             sizes,
             index=0 if seen.own else sizes.index(64),
-            format_func=lambda side: _own_size(seen) if side is None else f"{side} × {side}",
+            format_func=lambda side: _own_size(seen) if side == OWN_SIZE else f"{side} × {side}",
             key="dataset-size",
             help=f"A model takes {SIDES[0]} to {SIDES[1]} pixels a side. Resizing averages and keeps the proportions.",
             width=240,
         )
         grey = seen.colour and st.checkbox("Make them grey", key="dataset-grey")
         pressed = st.button("Keep", icon=":material/save:")
+    size = None if side == OWN_SIZE else side
     _samples(seen, sample_key(size, 3 if seen.colour and not grey else 1))
     if pressed:
         try:

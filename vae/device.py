@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 from contextlib import AbstractContextManager
@@ -32,6 +33,8 @@ Purpose = Literal[
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 NICENESS = 10
+VALUES_AT_ONCE = 4_000_000
+"""Pixel values in one batch, at most: 16 MB as floats, and some tens of times that in a model's layers."""
 
 
 class DeviceError(ValueError):
@@ -113,3 +116,9 @@ def to_unit(
     """uint8 images as fp32 in [0, 1], in the memory order asked for."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.float().div_(255).contiguous(memory_format=layout)
+
+
+def images_at_once(most: int, image_shape: tuple[int, ...]) -> int:
+    """How many images to work on in one batch where no gradient is taken: ``most``, and fewer the larger they are, because
+    what encoder and decoder hold at once grows with the pixels. One at least."""
+    return max(1, min(most, VALUES_AT_ONCE // math.prod(image_shape)))

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from vae.data import DataError, ImageDataset, Split, load_dataset
-from vae.device import generator_for, to_unit
+from vae.device import generator_for, images_at_once, to_unit
 from vae.encodings import Encodings
 from vae.likelihood import Bernoulli
 from vae.model import VAE
@@ -67,26 +67,28 @@ def encode_images(
 ) -> Encodings:
     """q(z|x) and the ELBO terms of each image, in fp32, by the model in evaluation mode on the device it is on.
 
-    The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches of
-    500: the same images in the same order give the same terms.
+    The noise of ``samples`` draws of z per image is a function of ``seed`` and of how the images are cut into batches, of
+    500 or fewer (`images_at_once`): the same images in the same order give the same terms.
     """
+    batch = images_at_once(BATCH, images.shape[1:])
     device = next(model.parameters()).device
     parts: list[tuple[torch.Tensor, ...]] = []
-    for number, start in enumerate(range(0, len(images), BATCH)):
-        x = to_unit(torch.tensor(images[start : start + BATCH], device=device))
+    for number, start in enumerate(range(0, len(images), batch)):
+        x = to_unit(torch.tensor(images[start : start + batch], device=device))
         posterior = model.encode(x)
         noise = generator_for(seed, "evaluation", number, device)
         terms = elbo(posterior, model.decode, model.likelihood, x, noise, samples)
         parts.append((posterior.mean, posterior.logvar, terms.reconstruction, terms.kl))
         if progress:
-            progress(min(start + BATCH, len(images)), len(images))
+            progress(min(start + batch, len(images)), len(images))
     arrays = [np.asarray(torch.cat(tensors).cpu()) for tensors in zip(*parts, strict=True)]
     return Encodings(*arrays)
 
 
 def pixel_entropy(images: UInt8[np.ndarray, "n channels height width"]) -> Float32[np.ndarray, " n"]:
     """The Bernoulli entropy of each image's pixels in nats, summed: the floor of the cross-entropy."""
-    batches = (torch.tensor(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
+    count = images_at_once(BATCH, images.shape[1:])
+    batches = (torch.tensor(images[start : start + count]) for start in range(0, len(images), count))
     return np.asarray(torch.cat([Bernoulli.entropy(to_unit(batch)) for batch in batches]))
 
 

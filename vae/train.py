@@ -27,7 +27,7 @@ from torch import Tensor
 import vae.distributed as distributed
 from vae.config import ModelConfig, TrainConfig
 from vae.data import ImageDataset
-from vae.device import bf16_is_fast, generator_for, precision_context, to_unit
+from vae.device import bf16_is_fast, generator_for, images_at_once, precision_context, to_unit
 from vae.encodings import ACTIVE_VARIANCE
 from vae.model import VAE, build_model
 from vae.objective import elbo_at, kl_beyond
@@ -407,8 +407,9 @@ def validate(state: TrainingState, validation: ImageDataset) -> tuple[Means, Ten
     model, latent, device = state.serving.eval(), state.model.config.latent, state.device
     generator = generator_for(state.config.seed, "validation", 0, device)
     reconstruction, kl, means = [], [], []
-    for start in range(0, len(validation), VALIDATION_BATCH):
-        count = min(VALIDATION_BATCH, len(validation) - start)
+    batch = images_at_once(VALIDATION_BATCH, validation.image_shape)
+    for start in range(0, len(validation), batch):
+        count = min(batch, len(validation) - start)
         own = distributed.share(count)
         noise = torch.randn(count, latent, generator=generator, device=device)[own]
         x = torch.tensor(validation.rows(slice(start + own.start, start + own.stop)), device=device)

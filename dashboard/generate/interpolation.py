@@ -9,17 +9,20 @@ import numpy as np
 import streamlit as st
 
 from dashboard.components.latent_map import MapCommit, Mark, Select
+from dashboard.components.picture_grid import picture_grid
 from dashboard.components.scrubber import Frames, make_frames, plan_frames
 from dashboard.generate.line import line_map, line_panel
 from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun, ShownMap, Subject
+from dashboard.search import search_hint, search_images
 from dashboard.state import Visit
 from vae import interpolate_through
 from vae.images import ImageError, prepare, read_picture
 
 Stop = int | Subject
 MAX_STOPS = 6
+FOUND = 16
 PATHS: dict[Literal["linear", "spherical"], str] = {"linear": "Linear", "spherical": "Spherical"}
 PATH_HELP = (
     "Linear: the straight line. Spherical: the direction turns at a constant rate and the length changes evenly, so that the "
@@ -46,9 +49,9 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
     with right:
         if frames is None:
             st.info(
-                "An interpolation needs at least two images. Add one by its row, click one on the map, or upload a picture."
+                "An interpolation needs at least two images. Search for one, click one on the map, or upload a picture."
                 if stops
-                else "No image yet. Add two or more: by row, by a click on the map, or upload your own."
+                else "No image yet. Add two or more: by a search, by a click on the map, or upload your own."
             )
         else:
             line_panel(loaded, visit, "interpolation", frames, tuple(stops), "Position along the interpolation")
@@ -85,21 +88,20 @@ def _name(loaded: LoadedRun, stop: Stop) -> str:
 
 
 def _choose(loaded: LoadedRun, visit: Visit, stops: list[Stop]) -> None:
-    row, last = keep(loaded, "stop-row", 0), len(loaded.data) - 1
     is_full = len(stops) >= MAX_STOPS
 
     def add_random() -> None:
-        _add(loaded, stops, (int(np.random.default_rng().integers(last + 1)),))
+        _add(loaded, stops, (int(np.random.default_rng().integers(len(loaded.data))),))
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(f"Test image (row 0 to {last})", 0, last, step=1, key=row, width=215)
-        st.button("Add", on_click=lambda: _add(loaded, stops, (int(st.session_state[row]),)), disabled=is_full)
+        text = _search_box(loaded, stops)
         st.button("Add a random one", on_click=add_random, icon=":material/shuffle:", disabled=is_full)
         _upload(loaded, stops)
         chosen = visit.selection_rows
         if chosen:
             count = f"{len(chosen):,} image{'s' if len(chosen) > 1 else ''}"
             st.button(f"Add the {count} chosen on Explore", on_click=lambda: _add(loaded, stops, chosen), disabled=is_full)
+    _found(loaded, stops, text)
     note = st.session_state.pop(session_key(loaded, "stops-note"), None)
     if note:
         st.warning(note)
@@ -109,6 +111,43 @@ def _choose(loaded: LoadedRun, visit: Visit, stops: list[Stop]) -> None:
     path = keep(loaded, "path", "linear", list(PATHS))
     with kind:
         st.segmented_control("Path", list(PATHS), format_func=PATHS.__getitem__, required=True, key=path, help=PATH_HELP)
+
+
+def _search_box(loaded: LoadedRun, stops: list[Stop]) -> str:
+    """What is looked for. A search that finds a single image adds it, and is done."""
+    key = keep(loaded, "stop-search", "")
+
+    def search() -> None:
+        rows, _ = search_images(st.session_state[key], loaded.data, loaded.encodings.elbo, FOUND)
+        if len(rows) == 1:
+            _add(loaded, stops, tuple(rows))
+            st.session_state[key] = ""
+
+    is_full = len(stops) >= MAX_STOPS
+    hint = search_hint(loaded.data)
+    st.text_input("Find test images", key=key, on_change=search, placeholder=hint, max_chars=100, width=300, disabled=is_full)
+    return "" if is_full else str(st.session_state[key]).strip()
+
+
+def _found(loaded: LoadedRun, stops: list[Stop], text: str) -> None:
+    """What a search found: a click adds an image."""
+    if not text:
+        return
+    rows, told = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
+    if rows:
+        choice = picture_grid(
+            loaded.data.images[rows],
+            key=session_key(loaded, "stops-found"),
+            label="Images found",
+            names=[f"Add {loaded.subject(row).title}" for row in rows],
+            captions=[str(row) for row in rows],
+            columns=FOUND,
+            size=56,
+        )
+        if choice is not None and rows[choice] not in stops:
+            _add(loaded, stops, (rows[choice],))
+            st.rerun()  # what stands above knows how much room is left
+    st.caption(f"{told} A click adds one." if rows else told)
 
 
 def _order(loaded: LoadedRun, stops: list[Stop]) -> None:

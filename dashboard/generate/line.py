@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from dashboard.colourings import find_colouring
 from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, latent_map_marks, latent_map_points
 from dashboard.components.scrubber import Frames, read_step, scrubber
 from dashboard.generate.downloads import offer_pictures
@@ -44,7 +45,7 @@ def line_map(
         return
     points = shown.points
     key = instance_of(loaded, section)
-    latent_map_points(points, key=key, height=360)
+    latent_map_points(points, key=key, colouring=find_colouring(loaded, visit.colouring), height=360)
     latent_map_marks(
         points,
         key=key,

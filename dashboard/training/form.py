@@ -34,6 +34,9 @@ FROM = "train-settings-from"
 """The session key of the choice whose settings stand in the form."""
 WATCHED = "train-watched"
 """The session key of the training that is watched."""
+USUAL = "fast"
+FEW_STEPS = 100
+"""With fewer gradient steps than that, what a preset's model decodes is hardly more than a grey surface."""
 _RUN = "run "
 Config = TypeVar("Config", ModelConfig, TrainConfig)
 
@@ -53,6 +56,13 @@ def duplicate_settings(run: str) -> None:
     st.session_state[WATCHED] = None
 
 
+def train_on(dataset: str) -> None:
+    """Have a data set stand in the form, under the usual preset, when the page Train is opened next."""
+    st.session_state[FROM] = USUAL
+    st.session_state[_dataset_key(USUAL)] = dataset
+    st.session_state[WATCHED] = None
+
+
 @st.fragment
 def training_form() -> None:
     """Draw the form; Start begins a training and runs the page again."""
@@ -62,7 +72,7 @@ def training_form() -> None:
         return
     bases = [*PRESETS, *(f"{_RUN}{name}" for name in list_runs())]
     if st.session_state.get(FROM) not in bases:
-        st.session_state[FROM] = "fast"
+        st.session_state[FROM] = USUAL
     first, second, third = st.columns(3)
     chosen = first.selectbox(
         "Settings",
@@ -71,11 +81,12 @@ def training_form() -> None:
         format_func=_base_title,
         help="A preset, complete in itself, or what a run was trained with. Advanced changes single settings of it.",
     )
+    if st.session_state.get(_dataset_key(chosen)) not in datasets:  # it has gone, or was never chosen
+        st.session_state[_dataset_key(chosen)] = datasets[_at(datasets, _dataset_of(chosen))]
     dataset = second.selectbox(
         "Data set",
         datasets,
-        index=_at(datasets, _dataset_of(chosen)),
-        key=f"train-{chosen}-dataset",
+        key=_dataset_key(chosen),
         help="A folder under data/.",
     )
     device = third.selectbox(
@@ -121,6 +132,10 @@ def _dataset_of(chosen: str) -> str:
         return open_run(chosen.removeprefix(_RUN)).config.dataset if chosen.startswith(_RUN) else "fashion-mnist"
     except RunError:
         return "fashion-mnist"
+
+
+def _dataset_key(chosen: str) -> str:
+    return f"train-{chosen}-dataset"
 
 
 def _at(values: list[str], value: str) -> int:
@@ -221,6 +236,11 @@ def _outlook_words(parameters: int, model: ModelConfig, train: TrainConfig, coun
         f"**{parameters:,} parameters** for images of {width} × {height} × {channels}; {train.epochs:,} epochs of "
         f"{steps:,} steps on {count:,} training images."
     )
+    if steps * train.epochs < FEW_STEPS:
+        text += (
+            f" **That is {steps * train.epochs:,} gradient steps in all, too few to learn much:** "
+            "give it more epochs or a smaller batch size."
+        )
     if speed is None:
         return f"{text}  \nNo run has trained this model on this device yet, so its time isn't known: time it."
     epoch = count / speed.images_per_second

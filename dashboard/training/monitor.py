@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import Curve, Level, curves, kl_heat_map
 from dashboard.components.epoch_pictures import EpochPictures, choose_epochs, epoch_pictures
 from dashboard.permissions import may_change
+from dashboard.state import current_visit
 from dashboard.training.estimate import duration_text
 from dashboard.training.process import forget_training, resume_training, stop_training, watch_training
 from vae import DataError, History, Run, RunError, Status, list_devices, open_run, pixel_entropy, read_history
@@ -113,7 +114,10 @@ def _pulse(name: str, drawn: tuple[Any, ...]) -> None:
         st.progress(share, _progress_words(name, run, status))
     elif status.state == "failed":
         st.text(status.error or "It left no word of why.")  # as text: it comes out of a file
-    _buttons(name, run, status)
+    if status.state == "finished" and run is not None:
+        _explore(name)
+    else:
+        _buttons(name, run, status)
 
 
 def _state_line(name: str, run: Run | None, status: Status) -> None:
@@ -152,6 +156,15 @@ def _rate(name: str, status: Status) -> float | None:
         seen.popleft()
     (start, first), (end, last) = seen[0], seen[-1]
     return (last - first) / (end - start) if end > start and last > first else None
+
+
+def _explore(name: str) -> None:
+    visit = current_visit()
+    if visit is None:
+        return
+    if st.button("Open in Explore", type="primary", icon=":material/scatter_plot:", key=f"train-explore-{name}"):
+        visit.run = name
+        st.switch_page("views/explore.py")
 
 
 def _buttons(name: str, run: Run | None, status: Status) -> None:
@@ -231,7 +244,7 @@ def _curves(run: Run, history: History) -> None:
         "changed. Validation: after the epoch, on images held out."
     )
     if floor is not None:
-        text += " The entropy floor is that of the validation images: with grey pixels nothing can go below it."
+        text += " The entropy floor is that of the validation images: as their pixels are shades, nothing can go below it."
     st.caption(f"{text} {NOTES_SOURCE}" if with_notes else text)
     _dimensions(run, history, epochs)
 

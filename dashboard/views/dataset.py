@@ -14,16 +14,19 @@ from dashboard.markdown import plain
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
+from dashboard.training.form import train_on
 from dashboard.uploads import offer_upload
-from vae import DataError, ImageDataset, list_datasets, load_dataset
+from vae import DataError, ImageDataset, RunError, list_datasets, load_dataset
 from vae.data import Split, data_root
 from vae.survey import PixelStatistics, class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
 
+TABS = ("Images", "Numbers", "Hardest and easiest", "Almost the same", "Add your own")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ACROSS = 8
 SHOWN = 16
 PAIRS = 8
 Splits = dict[Split, ImageDataset]
+Seen = tuple[Visit, LoadedRun]  # a visit and its run
 
 
 @dataclass(frozen=True)
@@ -36,40 +39,57 @@ class Tile:
 
 
 def page() -> None:
-    """Draw the page."""
-    begun = begin_page()
-    if begun is None:
-        return
-    visit, loaded = begun
+    """Draw the page. It is there before the first run too: that is where images of one's own come in."""
+    begun = _begin()
     st.subheader("Data set")
-    name = _choose(loaded)
-    titles = ("Images", "Numbers", "Hardest and easiest", "Almost the same", "Add your own")
-    images, numbers, hard, same, own = st.tabs(titles)
+    name = _choose(begun)
+    # NOTE: decided once: another default would take a visitor from where the first import is followed.
+    first = st.session_state.setdefault("dataset-first-tab", TABS[0 if name else -1])
+    images, numbers, hard, same, own = st.tabs(TABS, default=first)
     with own:
         offer_upload()
+    if name is None:
+        for tab in (images, numbers, hard, same):
+            tab.info("There is no data set yet: add images of your own.")
+        return
     try:
         splits = _load(name, _fingerprint(name))
     except DataError as error:
         images.error(f"Data set {name} can't be shown. {error}")
         return
-    seen = loaded if loaded.run.config.dataset == name else None
+    seen = begun if begun is not None and begun[1].run.config.dataset == name else None
     with images:
-        _images(splits, seen, visit)
+        _images(splits, seen)
     with numbers:
         _numbers(splits)
     with hard:
-        _extremes(seen, visit, name)
+        _extremes(seen, name)
     with same:
-        _pairs(seen, visit, name)
+        _pairs(seen, name)
 
 
-def _choose(loaded: LoadedRun) -> str:
+def _begin() -> Seen | None:
+    try:
+        return begin_page()
+    except (RunError, DataError) as error:
+        st.error(f"The run in the sidebar can't be shown. {error}")
+        return None
+
+
+def _choose(begun: Seen | None) -> str | None:
+    """The data set to look at, at first that of the run in the sidebar; None where there is none at all."""
     names = list_datasets()
-    chosen = loaded.run.config.dataset
-    names = names if chosen in names else [chosen, *names]
-    help_text = "The folders under data/. The run in the sidebar was trained on the one that is chosen first."
+    if begun is None:
+        first, about = None, "The folders under data/."
+    else:
+        first = begun[1].run.config.dataset
+        about = "The folders under data/. The run in the sidebar was trained on the one that is chosen first."
+        names = names if first in names else [first, *names]
+    if not names:
+        return None
     # NOTE: the key carries the run's data set: with another run, the choice begins anew.
-    return st.selectbox("Data set", names, index=names.index(chosen), key=f"dataset-{chosen}", help=help_text, width=320)
+    at = names.index(first) if first is not None else 0
+    return st.selectbox("Data set", names, index=at, key=f"dataset-{first}", help=about, width=320)
 
 
 def _fingerprint(name: str) -> tuple[tuple[str, int, int], ...]:
@@ -88,7 +108,7 @@ def _load(name: str, fingerprint: tuple[tuple[str, int, int], ...]) -> Splits:
 # --- images --------------------------------------------------------------------------------------------------------
 
 
-def _images(splits: Splits, seen: LoadedRun | None, visit: Visit) -> None:
+def _images(splits: Splits, seen: Seen | None) -> None:
     test = splits["test"]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = st.segmented_control("Split", SPLITS, default="test", required=True, key="dataset-split")
@@ -102,7 +122,7 @@ def _images(splits: Splits, seen: LoadedRun | None, visit: Visit) -> None:
     opens = "; a row's number opens it in Explore" if seen and split == "test" else ""
     st.caption(f"{len(rows)} of {len(rows_of_class(data, label)):,} {split} images, drawn at random{opens}")
     tiles = [Tile(data, row, data.class_name(row) or f"row {row:,}") for row in rows.tolist()]
-    _tiles(tiles, "image", seen if split == "test" else None, visit)
+    _tiles(tiles, "image", seen if split == "test" else None)
 
 
 def _class_filter(data: ImageDataset, key: str) -> int | None:
@@ -119,7 +139,7 @@ def _class_filter(data: ImageDataset, key: str) -> int | None:
     return chosen
 
 
-def _tiles(tiles: Sequence[Tile], group: str, seen: LoadedRun | None, visit: Visit) -> None:
+def _tiles(tiles: Sequence[Tile], group: str, seen: Seen | None) -> None:
     """The images, eight in a row. Those of the run's test set have a button that opens them in Explore."""
     for start in range(0, len(tiles), ACROSS):
         part = tiles[start : start + ACROSS]
@@ -128,14 +148,14 @@ def _tiles(tiles: Sequence[Tile], group: str, seen: LoadedRun | None, visit: Vis
                 alt = f"{tile.data.name} image {tile.row}, {tile.caption}"
                 st.image(enlarged(tile.data.images[tile.row]), width="stretch", alt=alt)
                 st.caption(plain(tile.caption))
-                _open_button(tile, f"{group}-{number}", seen, visit)
+                _open_button(tile, f"{group}-{number}", seen)
 
 
-def _open_button(tile: Tile, key: str, seen: LoadedRun | None, visit: Visit) -> None:
+def _open_button(tile: Tile, key: str, seen: Seen | None) -> None:
     if seen is None:
         return
     if st.button(f"Row {tile.row:,}", key=f"open-{key}", type="tertiary", help="Open this image in Explore"):
-        visit.select(tile.row)
+        seen[0].select(tile.row)
         st.switch_page("views/explore.py")
 
 
@@ -148,13 +168,14 @@ def _numbers(splits: Splits) -> None:
     sizes = ", ".join(f"{len(data):,} {split}" for split, data in splits.items())
     labels = f"{len(test.class_names)} classes" if test.labels is not None else "no labels"
     st.markdown(f"**{sizes}** images of {width} × {height} pixels, {'grey' if channels == 1 else 'RGB'}, {labels}.")
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        if test.labels is not None:
+    pixels = st.container()
+    if test.labels is not None:
+        classes, pixels = st.columns([2, 3], gap="medium")
+        with classes:
             counts = {split: class_counts(data) for split, data in splits.items()}
             st.markdown("Images of each class")
             st.dataframe(pd.DataFrame({"class": test.class_names} | counts), hide_index=True)
-    with right:
+    with pixels:
         st.markdown("Pixel values, from 0 to 255")
         found = {split: _statistics(data.digest, data) for split, data in splits.items()}
         st.dataframe(_table(found), hide_index=True)
@@ -187,18 +208,21 @@ def _table(found: dict[Split, PixelStatistics]) -> pd.DataFrame:
 # --- what the run says ---------------------------------------------------------------------------------------------
 
 
-def _needs_a_run(name: str) -> None:
+def _needs_a_run(name: str, part: str) -> None:
     st.info(
-        f"This needs a run of {name}. Choose one in the sidebar, or train one: "
+        f"This needs a run of {name}: choose one in the sidebar, or train one, here or with "
         f"`python -m vae train --dataset {name} --run {name}`"
     )
+    if st.button(f"Train on {name}", key=f"dataset-train-{part}", icon=":material/model_training:"):
+        train_on(name)
+        st.switch_page("views/train.py")
 
 
-def _extremes(seen: LoadedRun | None, visit: Visit, name: str) -> None:
+def _extremes(seen: Seen | None, name: str) -> None:
     if seen is None:
-        _needs_a_run(name)
+        _needs_a_run(name, "extremes")
         return
-    data, elbo = seen.data, seen.encodings.elbo
+    data, elbo = seen[1].data, seen[1].encodings.elbo
     label = _class_filter(data, "extremes-class")
     rows = rows_of_class(data, label)
     hardest, easiest = extremes(elbo, rows, ACROSS)
@@ -210,7 +234,7 @@ def _extremes(seen: LoadedRun | None, visit: Visit, name: str) -> None:
     for title, found in (("Hardest", hardest), ("Easiest", easiest)):
         st.markdown(f"**{title}**")
         tiles = [Tile(data, row, _scored(data, row, -float(elbo[row]))) for row in found.tolist()]
-        _tiles(tiles, title.lower(), seen, visit)
+        _tiles(tiles, title.lower(), seen)
 
 
 def _scored(data: ImageDataset, row: int, value: float) -> str:
@@ -225,15 +249,16 @@ def _closest(weights_digest: str, data_digest: str, _loaded: LoadedRun) -> tuple
     return closest_pairs(encodings.mean[:, encodings.map_dimensions], PAIRS)
 
 
-def _pairs(seen: LoadedRun | None, visit: Visit, name: str) -> None:
+def _pairs(seen: Seen | None, name: str) -> None:
     if seen is None:
-        _needs_a_run(name)
+        _needs_a_run(name, "pairs")
         return
-    data = seen.data
-    pairs, lengths = _closest(seen.weights_digest, data.digest, seen)
+    loaded = seen[1]
+    data = loaded.data
+    pairs, lengths = _closest(loaded.weights_digest, data.digest, loaded)
     st.caption(
         f"The {len(pairs)} closest pairs of test images: the distance of their posterior means in the "
-        f"{len(seen.encodings.map_dimensions)} active dimensions, exact. Twins, or images that the model can't tell apart."
+        f"{len(loaded.encodings.map_dimensions)} active dimensions, exact. Twins, or images that the model can't tell apart."
     )
     tiles = []
     for (first, second), length in zip(pairs.tolist(), lengths.tolist(), strict=True):
@@ -241,7 +266,7 @@ def _pairs(seen: LoadedRun | None, visit: Visit, name: str) -> None:
         differ = data.labels is not None and data.labels[first] != data.labels[second]
         note = f"distance {length:.3f}" + (", same pixels" if same else "") + (", other class" if differ else "")
         tiles += [Tile(data, row, ", ".join(filter(None, (data.class_name(row), note)))) for row in (first, second)]
-    _tiles(tiles, "pair", seen, visit)
+    _tiles(tiles, "pair", seen)
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     chooser.set_value("my-pets").run()
     assert not app.exception
     assert "**25 train, 2 validation, 3 test** images of 32 × 32 pixels, grey, 3 classes" in said(app)
-    assert "This needs a run of my-pets." in said(app)
+    assert "This needs a run of my-pets: choose one in the sidebar, or train one" in said(app)
     press(app, "Keep")
     assert "a data set of that name is there already: choose another name" in said(app)
     assert left(data) == ["my-pets", "tiny"]

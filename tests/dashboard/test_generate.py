@@ -169,13 +169,44 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
+def search_for(app: AppTest, text: str) -> None:
+    app.text_input(key=key(app, "stop-search")).set_value(text).run()
+
+
+def test_an_interpolation_goes_through_images_that_a_search_finds(
+    generate: Callable[..., AppTest], encodings: Encodings
+) -> None:
+    app = generate("Interpolation", row="9")
+    search_for(app, "hardest shirt")
+    assert "16 of 1,000 of Shirt, by −ELBO, the highest first. A click adds one." in said(app)
+    shirts = np.flatnonzero(load_test_data(open_run(RUN)).labels == 6)
+    ranked = shirts[np.argsort(encodings.elbo[shirts], kind="stable")].tolist()
+    for choice in (2, 0, 2):  # the third time it is there already
+        app.session_state[key(app, "stops-found")] = {"choice": choice}
+        app.run()
+    assert app.session_state[key(app, "stops")] == [9, ranked[2], ranked[0]]
+    assert app.text_input(key=key(app, "stop-search")).value == "hardest shirt"  # for the next of them
+    show(app, "Samples")
+    show(app, "Interpolation")
+    assert "16 of 1,000 of Shirt" in said(app)
+    for text, told in (("unicorn", "Nothing is called “unicorn”"), ("10000", "No row 10000: rows go from 0 to 9,999.")):
+        search_for(app, text)
+        assert told in said(app)
+        assert "A click adds one" not in said(app)
+    search_for(app, "4")
+    assert app.session_state[key(app, "stops")] == [9, ranked[2], ranked[0], 4]
+    assert app.text_input(key=key(app, "stop-search")).value == ""  # found and added: nothing more to look for
+    search_for(app, "5")
+    search_for(app, "6")
+    assert app.text_input(key=key(app, "stop-search")).disabled
+
+
 def test_an_interpolation_goes_through_images_by_row_and_from_the_map(
     generate: Callable[..., AppTest], encodings: Encodings
 ) -> None:
     app = generate("Interpolation", row="9")
     assert "An interpolation needs at least two images." in said(app)
-    app.number_input(key=key(app, "stop-row")).set_value(4).run()
-    click(app, "Add")
+    search_for(app, "4")
     frames = made(app, "interpolation")
     np.testing.assert_array_equal(frames.points, interpolate_through(encodings.mean[[9, 4]], 61))
     assert frames.stops == ((0, "row 9"), (60, "row 4"))
@@ -364,6 +395,5 @@ def test_every_section_works_on_another_run(generate: Callable[..., AppTest], ti
         show(app, section)
         made(app, name)
     show(app, "Interpolation")
-    app.number_input(key=key(app, "stop-row")).set_value(23).run()
-    click(app, "Add")
+    search_for(app, "23")
     np.testing.assert_array_equal(made(app, "interpolation").points[-1], tiny_run.load_encodings().mean[23])

@@ -382,8 +382,33 @@ def test_the_notes_reference_stands_beside_the_shipped_run(open_app: OpenApp) ->
     assert f"The best epoch so far is {history.epoch[np.argmin(history.validation[:, 0])]}" in said(app)
 
 
-@pytest.mark.parametrize("name", ["train", "runs"])
-def test_the_pages_are_there_before_the_first_run(open_app: OpenApp, workspace: object, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("train", "parameters** for images of 8 × 8 × 1"),
+        ("runs", "There is no run yet: train one"),
+        ("dataset", "Add images of"),
+    ],
+)
+def test_the_pages_are_there_before_the_first_run(open_app: OpenApp, workspace: object, name: str, sentence: str) -> None:
     app = open_app(name)
     assert not app.exception
-    assert find(app.button, "Start") if name == "train" else "There is no run yet: train one" in said(app)
+    assert sentence in said(app)
+
+
+def test_a_data_set_leads_to_the_form_and_a_finished_run_to_explore(open_app: OpenApp, tiny_run: Run, workspace: Any) -> None:
+    shutil.copytree(workspace.data / "tiny", workspace.data / "zebras")
+    app = open_app("dataset")
+    find(app.selectbox, "Data set").set_value("zebras").run()
+    find(app.button, "Train on zebras").click().run()
+    assert not app.exception
+    assert find(app.selectbox, "Data set").value == "zebras"
+    assert find(app.text_input, "Name of the run").value == "zebras-fast"
+    shutil.rmtree(workspace.data / "zebras")
+    app.switch_page("views/train.py").run()
+    assert find(app.selectbox, "Data set").value == "tiny"
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    find(app.button, "Open in Explore").click().run()
+    assert not app.exception
+    assert app.session_state["visit"].run == "tiny-run"
+    assert "the posterior mean of test image 0" in said(app)

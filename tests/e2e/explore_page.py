@@ -11,13 +11,14 @@ CONTENT = "(canvas) => Array.from(canvas.getContext('2d').getImageData(0, 0, can
 
 
 class Explore:
-    """An open Explore page, and what it sent over its WebSockets."""
+    """An open Explore page, and what it sent over the WebSockets that it opened; without an address it is open already."""
 
-    def __init__(self, page: Page, address: str, query: str = "") -> None:
+    def __init__(self, page: Page, address: str | None, query: str = "") -> None:
         self.page = page
         self.sent: list[Any] = []
         page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
-        page.goto(address + query)
+        if address is not None:
+            page.goto(address + query)
         self.wait()
 
     def wait(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vae import DeviceError, choose_device, generator_for
-from vae.device import bf16_is_fast, precision_context, to_unit
+from vae.device import VALUES_AT_ONCE, bf16_is_fast, images_at_once, precision_context, to_unit
 
 
 def test_auto_is_a_device_of_this_machine() -> None:
@@ -51,3 +51,12 @@ def test_to_unit_maps_bytes_to_zero_and_one() -> None:
     assert to_unit(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), channels_last=True).is_contiguous(
         memory_format=torch.channels_last
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "shape", "count"),
+    [(1000, (1, 28, 28), 1000), (500, (3, 64, 64), 325), (500, (3, 128, 128), 81), (500, (16, 1024, 1024), 1)],
+)
+def test_fewer_images_at_once_where_they_are_large(most: int, shape: tuple[int, ...], count: int) -> None:
+    assert images_at_once(most, shape) == count
+    assert count == 1 or count * np.prod(shape) <= VALUES_AT_ONCE

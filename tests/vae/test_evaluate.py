@@ -139,3 +139,14 @@ def test_the_shipped_run_is_as_good_as_promised(monkeypatch: pytest.MonkeyPatch)
     again = encode_images(run.load_model(), load_dataset("fashion-mnist", "test").images[:BATCH])
     np.testing.assert_allclose(again.mean, encodings.mean[:BATCH], atol=1e-3)
     np.testing.assert_allclose(again.elbo, encodings.elbo[:BATCH], atol=0.05)
+
+
+def test_images_taken_a_few_at_a_time_are_encoded_like_all_at_once(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = tiny_run.load_model(), load_test_data(tiny_run).images
+    whole, entropy = encode_images(model, images), pixel_entropy(images)
+    monkeypatch.setattr("vae.device.VALUES_AT_ONCE", 7 * 64)  # 24 images in four batches, the last of three
+    pieces = encode_images(model, images)
+    np.testing.assert_allclose(pieces.mean, whole.mean, atol=1e-6)
+    np.testing.assert_allclose(pieces.kl, whole.kl, rtol=1e-5)
+    assert not np.array_equal(pieces.reconstruction[7:], whole.reconstruction[7:])  # each batch has noise of its own
+    np.testing.assert_allclose(pixel_entropy(images), entropy, rtol=1e-6)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_images import TREES, digits, trees
 from PIL import Image
 
 import vae.__main__
@@ -18,7 +19,6 @@ from vae.data import DATA_VARIABLE
 from vae.runs import CHECKPOINTS_VARIABLE
 
 TINY = ["--latent", "3", "--hidden", "8", "--epochs", "1", "--batch-size", "64", "--device", "cpu"]
-TREES = ("ash", "birch", "cedar", "date", "elm")
 
 
 @pytest.fixture
@@ -29,30 +29,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "checkpoints").mkdir()
     return tmp_path / "data"
-
-
-def digits(folder: Path) -> Path:
-    """scikit-learn's digits, 1,797 of 8 x 8, as an ``.npz`` file of bytes."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    np.savez(folder / "digits.npz", images=np.rint(found.images * (255 / 16)).astype(np.uint8), labels=found.target)
-    return folder / "digits.npz"
-
-
-def trees(folder: Path, labelled: bool) -> Path:
-    """500 RGB pictures of 64 x 64: discs of five colours on a ground, in five folders or in one."""
-    random = np.random.default_rng(1)
-    rows, columns = np.mgrid[:64, :64]
-    for number in range(500):
-        kind = number % 5
-        image = random.integers(0, 40, (64, 64, 3))
-        radius, (top, left) = random.integers(8, 24), random.integers(20, 44, 2)
-        image[(rows - top) ** 2 + (columns - left) ** 2 < radius**2] += np.array([45 * kind, 200 - 45 * kind, 60 * (kind % 3)])
-        path = folder / "pictures" / (TREES[kind] if labelled else "") / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
-    return folder / "pictures"
 
 
 @pytest.mark.parametrize(
