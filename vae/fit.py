@@ -40,6 +40,8 @@ from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state
 
 STATE_SECONDS = 30.0
 STATUS_SECONDS = 0.5
+MOST_LAID_OUT_HERE = 2_000
+"""Of up to so many images a UMAP takes about as long as to start a process for it."""
 PREVIEWS = 16
 
 Event = Step | Epoch | Note | str
@@ -136,12 +138,12 @@ def map_arguments(run: Run, config: MapConfig) -> list[str]:
     return ["map", str(run.path.resolve()), *options]
 
 
-def _make_first_map(run: Run) -> None:
-    """Make the default map, if it isn't kept. A UMAP is made in a process of its own, because compiled code may not be left for
-    a minute; if this one is stopped, that one is killed."""
+def _make_first_map(run: Run, stop: Stop) -> None:
+    """Make the default map, if it isn't kept. A UMAP of many images is made in a process of its own, because compiled code may
+    not be left for a minute; if this one is stopped, that one is killed."""
     config = default_map(run)
-    if config.method == "pca":
-        make_map(run, config)
+    if config.method == "pca" or len(run.load_encodings()) <= MOST_LAID_OUT_HERE:
+        make_map(run, config, stop.check)
         return
     while is_locked(run.maps_folder / LOCK_FILE):  # someone else's, or that of a training that was killed
         time.sleep(0.1)
@@ -156,6 +158,7 @@ def _make_first_map(run: Run) -> None:
             process.wait()
             forget_job(run.maps_folder)
             raise
+    forget_job(run.maps_folder)
     if process.returncode:
         reason = said.splitlines()[-1].removeprefix("error: ") if said else f"it ended with status {process.returncode}"
         raise RunError(f"{run.path}: its map can't be made: {reason}")
@@ -191,7 +194,7 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
         _train(run, device, recorder, stop)
         for stage, work in (
             ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
-            ("making the map", lambda: _make_first_map(run)),
+            ("making the map", lambda: _make_first_map(run, stop)),
             ("preparing verdicts", lambda: make_reference(run, run.load_model(device))),
         ):
             report(stage)

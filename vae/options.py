@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
+import threading
 import types
 from dataclasses import dataclass
 from functools import cache
@@ -93,10 +94,15 @@ def _option(kind: type[ModelConfig | TrainConfig], field: dataclasses.Field[Any]
     )
 
 
+_parsing = threading.Lock()
+"""Held while Python parses: Python 3.11 raises `SystemError` where two threads (two visitors) parse at once."""
+
+
 @cache
 def _documented(kind: type) -> dict[str, str]:
     """The text below each field of a class. NOTE: Python forgets it, so it is read from the source, as tyro does."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    with _parsing:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     found = {}
     assert isinstance(tree, ast.ClassDef)
     for node, below in zip(tree.body, tree.body[1:], strict=False):

@@ -215,9 +215,12 @@ def test_a_direction_from_sneaker_to_ankle_boot_changes_what_a_linear_probe_says
 
 def test_a_traversal_is_taken_away_as_a_moving_picture(generate: Generate) -> None:
     generate.show("Traversal")
+    generate.settle()
+    animation = generate.page.get_by_role("button", name="Animation (GIF)")
     generate.page.get_by_role("button", name="Download").first.click()
+    expect(animation).to_be_visible()
     with generate.page.expect_download() as download:
-        generate.page.get_by_role("button", name="Animation (GIF)").click()
+        animation.click()
     with Image.open(download.value.path()) as picture:
         assert (picture.format, picture.n_frames) == ("GIF", 16)  # nine there, seven back
         first = np.asarray(picture.convert("L")).copy()

@@ -12,7 +12,18 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from vae import Waypoint, decode_images, draw_posterior, generator_for, load_test_data, mean_of, open_run, refine_image
+from dashboard.resources import SERVING_PRECISION
+from vae import (
+    Waypoint,
+    decode_images,
+    draw_posterior,
+    generator_for,
+    lay_out_for_decoding,
+    load_test_data,
+    mean_of,
+    open_run,
+    refine_image,
+)
 
 pytestmark = pytest.mark.browser
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -91,6 +102,7 @@ def test_a_refinement_is_seen_to_grow_and_its_gap_is_the_package_s(inference: In
 
 def test_every_step_is_under_the_slider_without_a_message(inference: Inference, path: list[Waypoint]) -> None:
     page, model = inference.page, open_run("fashion-mnist").load_model()
+    lay_out_for_decoding(model)
     slider = page.get_by_role("slider", name="Gradient step")
     slider.scroll_into_view_if_needed()
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
@@ -103,7 +115,8 @@ def test_every_step_is_under_the_slider_without_a_message(inference: Inference, 
         page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
         step = int(slider.input_value())
         steps.add(step)
-        decoded = 255 * decode_images(model, np.asarray(path[step].posterior.mean))
+        means = np.asarray(path[step].posterior.mean)
+        decoded = 255 * decode_images(model, means, SERVING_PRECISION)
         for name, picture in zip(("From the encoder", "From the prior"), decoded, strict=True):
             assert np.abs(inference.picture(name) - picture[0]).max() <= 2
         expect(page.get_by_text(f"Step {step} of 100", exact=True)).to_be_visible()

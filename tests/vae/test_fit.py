@@ -363,7 +363,7 @@ def test_events_come_in_order(few: Path) -> None:
     events: list[object] = []
     train("told", events.append)
     names = [event if isinstance(event, str) else type(event).__name__ for event in events]
-    assert names == ["training", *(["Step"] * 4 + ["Epoch"]) * 3, "evaluating", "making the map"]
+    assert names == ["training", *(["Step"] * 4 + ["Epoch"]) * 3, "evaluating", "making the map", "preparing verdicts"]
     assert [event.step for event in events if isinstance(event, Step)] == list(range(1, 13))
 
 

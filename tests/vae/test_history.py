@@ -122,7 +122,7 @@ def test_previews_are_read_back(tiny_run: Run) -> None:
 
 
 def test_the_last_lines_of_a_log(tiny_run: Run) -> None:
-    assert tiny_run.log_lines(1)[0].endswith("making the map")
+    assert tiny_run.log_lines(1)[0].endswith("preparing verdicts")
     assert len(tiny_run.log_lines(3)) == 3
     (tiny_run.path / "train.log").unlink()
     assert tiny_run.log_lines(3) == []

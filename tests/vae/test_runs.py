@@ -54,7 +54,7 @@ def file_of(run: Run, name: str) -> Path:
 def test_a_finished_run_holds_what_it_should(tiny_run: Run) -> None:
     found = {str(path.relative_to(tiny_run.path)) for path in tiny_run.path.rglob("*") if path.is_file()}
     expected = {"config.json", "weights.safetensors", "metrics.jsonl", "status.json", "state/state.safetensors"}
-    expected |= {"encodings.npz", "evaluation.json", "train.log", ".lock"}
+    expected |= {"encodings.npz", "evaluation.json", "reference.npz", "train.log", ".lock"}
     expected |= {"previews/epoch-00001.npz", "previews/epoch-00002.npz"}
     maps = {name for name in found if name.startswith("maps/")}
     assert found - maps == expected
