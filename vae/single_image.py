@@ -16,6 +16,8 @@ from vae.posterior import Posterior, gaussian_log_prob, prior_log_prob
 
 REFINEMENT_STEPS = 100
 REFINEMENT_SAMPLES = 4
+REFINEMENT_EVERY = 2
+"""Every how many steps a point is recorded: what a record costs is a third of a step."""
 ENCODER_RATE, PRIOR_RATE = 0.05, 0.2
 """Learning rates: the encoder's answer has little way to go and needs a quiet end, the prior is far off."""
 STARTS = ("the encoder", "the prior")
@@ -106,7 +108,8 @@ def refine_image(
 ) -> Iterator[Waypoint]:
     """`refining` of one image from both `STARTS` at once: the encoder's ``mean`` and ``logvar``, and the prior's.
 
-    All ``steps`` are taken, and each is recorded. It works only while the next point is asked for.
+    All ``steps`` are taken, and every `REFINEMENT_EVERY`-th is recorded, the last in any case. It works only while the next
+    point is asked for.
     """
     device = next(model.parameters()).device
     encoder = Posterior(*(torch.tensor(value[None], device=device) for value in (mean, logvar)))
@@ -115,7 +118,9 @@ def refine_image(
     x = to_unit(torch.tensor(image[None], device=device)).expand(len(STARTS), -1, -1, -1)
     noise = generator_for(seed, "refinement", 0, device)
     # NOTE: the stopping rule needs patience; longer than the ascent itself, it never ends it early.
-    return refining(start, model.decode, model.likelihood, x, noise, steps, samples, rates, patience=steps + 1)
+    return refining(
+        start, model.decode, model.likelihood, x, noise, steps, samples, rates, patience=steps + 1, every=REFINEMENT_EVERY
+    )
 
 
 def pixel_spread(

@@ -20,7 +20,7 @@ from dashboard.resources import LoadedRun
 from vae import Estimate, Waypoint, draw_posterior, generator_for, mean_of, refine_image
 from vae.single_image import REFINEMENT_SAMPLES, REFINEMENT_STEPS
 
-SLICE_SECONDS = 0.12
+SLICE_SECONDS = 0.3
 MOST_DRAWS, LEAST_DRAWS, BUDGET_PIXELS = 1000, 100, 4_000_000
 
 

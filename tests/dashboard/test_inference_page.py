@@ -154,13 +154,13 @@ def test_a_refinement_grows_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> N
             now = current.seen(loaded, range(len(current.points) - 1, len(current.points)))
             assert now.pictured == (now.steps[-1],)
             assert now.elbo.shape == (2, len(current.points))
-    assert seen == [1, 2, 3, 4, 5, 6, 6]  # the last slice is the figure
+    assert seen == [1, 2, 3, 4, 4]  # the last slice is the figure
     assert current.climb is not None
-    assert current.climb.steps == current.climb.pictured == (0, 1, 2, 3, 4, 5)
+    assert current.climb.steps == current.climb.pictured == (0, 2, 4, 5)
     np.testing.assert_array_equal(current.climb.original, subject.pixels)
     expected = np.rint(255 * loaded.decode(subject.mean[None])[0])
     assert np.abs(current.climb.pictures[0, 0] - expected).max() <= 1
-    assert current.climb.pictures.shape == (6, 2, 1, 28, 28)
+    assert current.climb.pictures.shape == (4, 2, 1, 28, 28)
     assert (current.climb.elbo[:, -1] > current.climb.elbo[:, 0] - 1).all()
 
 
