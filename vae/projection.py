@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def fit_umap(
     epochs = 500 if len(points) <= 10_000 else 200  # UMAP's own choice
     progress(0, epochs)
     told = _Told(r"(\d+)/\d+", lambda done: progress(done, epochs))
-    with warnings.catch_warnings():
+    with _as_many_threads_as_before(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed means one thread, and that no search index comes with given neighbours
         import umap
 
@@ -127,6 +127,17 @@ def fit_umap(
         )
         layout = reducer.fit_transform(np.asarray(points, dtype=np.float32))
     return np.asarray(layout, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _as_many_threads_as_before() -> Iterator[None]:
+    """NOTE: numba, under umap, gives PyTorch's arithmetic in this thread as many threads as there are cores; with another
+    number sums are rounded otherwise, and a training is no longer that of a process without a map."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fit_tsne(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,17 @@ def test_a_point_is_its_own_nearest_even_far_from_the_origin() -> None:
     rows, distances = nearest(points, points, 2)
     assert np.array_equal(rows[:, 0], np.arange(40))
     assert distances[:, 0].max() == 0.0
+
+
+def test_a_umap_leaves_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            fit_umap(cloud())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-5])

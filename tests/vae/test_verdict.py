@@ -214,6 +214,7 @@ def test_of_large_splits_a_part_is_drawn(tiny_run: Run, monkeypatch: pytest.Monk
     assert np.all(np.diff(distances[0]) >= 0)
 
 
+@pytest.mark.long
 def test_the_shipped_runs_false_alarms_and_what_it_flags() -> None:
     """All test images: the rates are within two of their standard errors of the nominal ones."""
     run = open_run("fashion-mnist")
