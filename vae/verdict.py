@@ -21,10 +21,11 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from vae.signals import SIGNALS, Neighbourhood
 
-Level = Literal["like", "unusual", "unlike"]
+Level = Literal["none", "like", "unusual", "unlike"]
 UNUSUAL, UNLIKE = 0.05, 0.005
 """The nominal false-alarm rates: the share of images like the training data that are called at least "unusual", "unlike"."""
 WORDS: dict[Level, str] = {
+    "none": "no verdict",
     "like": "like the training data",
     "unusual": "unusual",
     "unlike": "unlike anything it was trained on",
@@ -122,7 +123,9 @@ class Verdict:
 
     @property
     def level(self) -> Level:
-        """How odd the image is."""
+        """How odd the image is; ``none`` where the validation images are too few to tell."""
+        if self.extreme_p > UNUSUAL:
+            return "none"
         levels: tuple[Level, ...] = ("like", "unusual", "unlike")
         return levels[self.flag]
 
@@ -144,7 +147,7 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one or two plain sentences: the words, the signal it rests on, and whether the others agree."""
-        if self.extreme_p > UNUSUAL:
+        if self.level == "none":
             return (
                 f"No verdict: {self.images:,} validation images are too few to tell what is unusual. "
                 f"The oddest signal: {self.stands(self.deciding)}."

@@ -22,7 +22,7 @@ from vae.signals import SIGNALS, SignalError, measure
 from vae.verdict import Verdict
 
 MOST_FILES = 100
-SHORT = {"like": "like the training data", "unusual": "unusual", "unlike": "unlike anything"}
+SHORT = {"like": "like the training data", "unusual": "unusual", "unlike": "unlike anything", "none": "no verdict"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ def show_many(loaded: LoadedRun, judge: Judge, files: list[Any]) -> None:
         found = judge_files(loaded, judge, files[:MOST_FILES])
     judged = [one for one in found if one.verdict is not None]
     counts = {level: sum(one.verdict.level == level for one in judged if one.verdict) for level in SHORT}
-    parts = [f"{count} {SHORT[level]}" for level, count in counts.items()] + [f"{len(found) - len(judged)} can't be read"]
+    parts = [f"{count} {SHORT[level]}" for level, count in counts.items() if count or level != "none"]
+    parts.append(f"{len(found) - len(judged)} can't be read")
     st.markdown(
         f"**{len(found)} pictures**: {', '.join(parts)}. Each was fitted automatically; upload one alone to adjust its steps."
     )

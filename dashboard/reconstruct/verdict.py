@@ -18,8 +18,13 @@ from vae.verdict import UNLIKE, UNUSUAL, Verdict
 
 SHOWN_SAMPLES = 15
 MOST_SAMPLES = 64
-TONES = {"like": st.success, "unusual": st.warning, "unlike": st.error}
-ICONS = {"like": ":material/check_circle:", "unusual": ":material/help:", "unlike": ":material/block:"}
+TONES = {"none": st.info, "like": st.success, "unusual": st.warning, "unlike": st.error}
+ICONS = {
+    "none": ":material/info:",
+    "like": ":material/check_circle:",
+    "unusual": ":material/help:",
+    "unlike": ":material/block:",
+}
 
 
 def show_sentence(verdict: Verdict, pixels: UInt8[np.ndarray, "channels height width"]) -> None:

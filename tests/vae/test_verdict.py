@@ -106,6 +106,7 @@ def test_the_sentence_names_its_signal_and_tells_of_disagreement() -> None:
     assert alone.level == "like"
     assert alone.sentence.endswith("By itself, KL would have raised a false alarm.")
     few = reference_of(correlated(5, 1)).judge(np.full(len(SIGNALS), 50, np.float32))
+    assert (few.level, few.words) == ("none", "no verdict")
     assert few.sentence.startswith("No verdict: 5 validation images are too few to tell what is unusual.")
     some = reference_of(correlated(500, 1)).judge(np.full(len(SIGNALS), 50, np.float32))
     assert some.level == "unusual"
