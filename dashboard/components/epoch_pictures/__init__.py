@@ -23,11 +23,14 @@ MAX_EPOCHS = 60
 
 _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
-_SCRIPTS = (*(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")), _HERE / "epoch_pictures.js")
+_SCRIPTS = (
+    *(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js", "../player.js")),
+    _HERE / "epoch_pictures.js",
+)
 
 _component = st.components.v2.component(
     "epoch_pictures",
-    css=(_HERE / "epoch_pictures.css").read_text("utf-8"),
+    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../player.css", "epoch_pictures.css")),
     js="\n".join(path.read_text("utf-8") for path in _SCRIPTS),
 )
 

@@ -5,8 +5,7 @@ const LEAST_MS = 60;
 
 class EpochPictures {
   constructor(parent) {
-    this.input = element("input", { type: "range", min: 0, step: 1, "aria-label": "Epoch" });
-    this.play = element("button", { type: "button" }, "Play");
+    this.player = new Player("Epoch", (place) => this.move(place), (count) => Math.max(LEAST_MS, PLAY_MS / count));
     this.where = element("p", { class: "where" });
     this.rows = ["Validation images", "Reconstructed, decoded from the posterior mean", "Samples of the prior, decoded"].map(
       (title) => {
@@ -15,14 +14,10 @@ class EpochPictures {
         return { figure, picture: new Picture(canvas) };
       },
     );
-    const bar = element("div", { class: "bar" }, this.play, this.input);
     const rows = element("div", { class: "rows" }, ...this.rows.map(({ figure }) => figure));
-    this.root = element("div", { class: "epoch-pictures" }, this.where, bar, rows);
+    this.root = element("div", { class: "epoch-pictures player" }, this.where, this.player.root, rows);
     parent.append(this.root);
     stayClear(parent);
-    this.input.addEventListener("pointerdown", () => this.pause());
-    this.input.addEventListener("input", () => this.move(Number(this.input.value)));
-    this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
   }
 
   receive(message) {
@@ -30,9 +25,9 @@ class EpochPictures {
     // What outlives a remount, and a training that goes on: where the slider stands, or that it stands at the end.
     const kept = (window.__epochPictures ??= {});
     this.memory = kept[message.run] ??= { epoch: null };
-    this.input.max = message.epochs.length - 1;
-    this.input.disabled = message.epochs.length < 2;
-    this.play.hidden = message.epochs.length < 2;
+    this.player.input.max = message.epochs.length - 1;
+    this.player.input.disabled = message.epochs.length < 2;
+    this.player.button.hidden = message.epochs.length < 2;
     this.rows[0].figure.hidden = message.counts[0] === 0;
     this.draw(0, message.originals, 0, message.counts[0]);
     const at = message.epochs.findIndex((epoch) => epoch >= this.memory.epoch);
@@ -46,9 +41,8 @@ class EpochPictures {
 
   show(index) {
     const { epochs, captions, counts, reconstructions, samples } = this.all;
-    this.input.value = index;
+    this.player.show(index, captions[index]);
     this.where.textContent = captions[index];
-    this.input.setAttribute("aria-valuetext", captions[index]);
     this.root.dataset.epoch = epochs[index];
     this.draw(1, reconstructions, index, counts[1]);
     this.draw(2, samples, index, counts[2]);
@@ -67,40 +61,10 @@ class EpochPictures {
     picture.context.putImageData(image, 0, 0);
   }
 
-  start() {
-    const last = this.all.epochs.length - 1;
-    if (Number(this.input.value) === last) this.move(0);
-    this.play.textContent = "Pause";
-    this.timer = setInterval(() => {
-      const next = Number(this.input.value) + 1;
-      if (next > this.all.epochs.length - 1) return this.pause();
-      return this.move(next);
-    }, Math.max(LEAST_MS, PLAY_MS / (last + 1)));
-  }
-
-  pause() {
-    clearInterval(this.timer);
-    this.timer = null;
-    this.play.textContent = "Play";
-  }
-
   destroy() {
-    this.pause();
+    this.player.pause();
     this.root.remove();
   }
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement }) {
-  let pictures = mounted.get(parentElement);
-  if (!pictures) {
-    pictures = new EpochPictures(parentElement);
-    mounted.set(parentElement, pictures);
-  }
-  pictures.receive(unpack(data));
-  return () => {
-    pictures.destroy();
-    mounted.delete(parentElement);
-  };
-}
+export default mounting(EpochPictures, (pictures, { data }) => pictures.receive(unpack(data)));

@@ -23,3 +23,22 @@ function stayClear(parent) {
   const outer = parent.getRootNode().host ?? parent;
   outer.closest("[data-testid=stElementContainer]")?.style.setProperty("opacity", "1", "important");
 }
+
+/** A component's entry: a view for each mount, made when its first data comes and destroyed with the mount. `follow` hands the
+ * view what came, and the ways to answer. */
+function mounting(View, follow) {
+  const views = new WeakMap();
+  return (component) => {
+    const { parentElement } = component;
+    let view = views.get(parentElement);
+    if (!view) {
+      view = new View(parentElement);
+      views.set(parentElement, view);
+    }
+    follow(view, component);
+    return () => {
+      view.destroy();
+      views.delete(parentElement);
+    };
+  };
+}

@@ -252,18 +252,7 @@ function isTyping(event) {
   return isText || target.matches("textarea, select") || target.isContentEditable;
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue }) {
-  let sliders = mounted.get(parentElement);
-  if (!sliders) {
-    sliders = new LatentSliders(parentElement);
-    mounted.set(parentElement, sliders);
-  }
+export default mounting(LatentSliders, (sliders, { data, setStateValue }) => {
   sliders.send = (commit) => setStateValue("commit", commit);
   sliders.receive(unpack(data));
-  return () => {
-    sliders.destroy();
-    mounted.delete(parentElement);
-  };
-}
+});

@@ -28,20 +28,13 @@ class PictureGrid {
     this.root.replaceChildren(...children);
     this.buttons[focused]?.focus();
   }
+
+  destroy() {
+    this.root.remove();
+  }
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  let grid = mounted.get(parentElement);
-  if (!grid) {
-    grid = new PictureGrid(parentElement);
-    mounted.set(parentElement, grid);
-  }
+export default mounting(PictureGrid, (grid, { data, setTriggerValue }) => {
   grid.send = (index) => setTriggerValue("choice", index);
   grid.receive(unpack(data));
-  return () => {
-    grid.root.remove();
-    mounted.delete(parentElement);
-  };
-}
+});

@@ -27,13 +27,13 @@ _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
 # NOTE: one script in the end, so these files share their names and import nothing; the last one has the entry.
 _SCRIPTS = (
-    *(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")),
+    *(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js", "../player.js")),
     *(_HERE / name for name in ("curve.js", "refinement.js")),
 )
 
 _component = st.components.v2.component(
     "refinement",
-    css=(_HERE / "refinement.css").read_text("utf-8"),
+    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../player.css", "refinement.css")),
     js="\n".join(path.read_text("utf-8") for path in _SCRIPTS),
 )
 

@@ -9,8 +9,7 @@ class RefinementView {
     this.close = element("input", { type: "checkbox" });
     const zoom = element("label", { class: "zoom" }, this.close, "Close-up of the encoder's curve");
     this.legend = element("p", { class: "legend" });
-    this.input = element("input", { type: "range", min: 0, step: 1, "aria-label": "Gradient step" });
-    this.play = element("button", { type: "button" }, "Play");
+    this.player = new Player("Gradient step", (place) => this.move(place), (count) => PLAY_MS / (count - 1));
     this.where = element("p", { class: "where" });
     this.figures = ["Original", "From the encoder", "From the prior"].map((title) => {
       const canvas = element("canvas", { role: "img", "aria-label": title, width: 1, height: 1 });
@@ -18,14 +17,10 @@ class RefinementView {
       return { title, caption, picture: new Picture(canvas), root: element("figure", {}, canvas, caption) };
     });
     const pictures = element("div", { class: "pictures" }, ...this.figures.map(({ root }) => root));
-    this.bar = element("div", { class: "bar" }, this.play, this.input);
     const left = element("div", {}, this.legend, this.curve.root, zoom);
-    this.root = element("div", { class: "refinement" }, left, element("div", {}, this.where, pictures, this.bar));
+    this.root = element("div", { class: "refinement player" }, left, element("div", {}, this.where, pictures, this.player.root));
     parent.append(this.root);
     stayClear(parent);
-    this.input.addEventListener("pointerdown", () => this.pause());
-    this.input.addEventListener("input", () => this.move(Number(this.input.value)));
-    this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
     this.close.addEventListener("change", () => this.drawCurve());
   }
 
@@ -39,8 +34,8 @@ class RefinementView {
     this.lines = message.names.map((_, line) => message.elbo.subarray(line * count, (line + 1) * count));
     const isDone = message.steps.at(-1) === message.end && message.pictured.length === count;
     Object.assign(this.root.dataset, { state: isDone ? "done" : "running", points: count });
-    this.bar.style.visibility = isDone ? "visible" : "hidden";
-    this.input.max = count - 1;
+    this.player.root.style.visibility = isDone ? "visible" : "hidden";
+    this.player.input.max = count - 1;
     this.legend.replaceChildren(
       ...message.names.map((name, line) => {
         const swatch = element("i");
@@ -68,11 +63,10 @@ class RefinementView {
   show(index) {
     const { steps, end, draws, pictured, pictures, names, previewShape: shape } = this.all;
     this.step = index;
-    this.input.value = index;
     const values = this.lines.map((line) => line[index]);
     const words = names.map((name, line) => `ELBO ${name} ${signed(values[line], 1)} nats`).join(", ");
     this.where.textContent = `Step ${steps[index]} of ${end}`;
-    this.input.setAttribute("aria-valuetext", `step ${steps[index]}: ${words}`);
+    this.player.show(index, `step ${steps[index]}: ${words}`);
     this.root.dataset.step = steps[index];
     const place = Math.max(0, pictured.findLastIndex((step) => step <= steps[index]));
     names.forEach((_, line) => {
@@ -84,39 +78,10 @@ class RefinementView {
     this.curve.mark(steps[index], values);
   }
 
-  start() {
-    const last = this.all.steps.length - 1;
-    if (this.step === last) this.move(0);
-    this.play.textContent = "Pause";
-    this.timer = setInterval(() => {
-      if (this.step >= last) return this.pause();
-      return this.move(this.step + 1);
-    }, PLAY_MS / last);
-  }
-
-  pause() {
-    clearInterval(this.timer);
-    this.timer = null;
-    this.play.textContent = "Play";
-  }
-
   destroy() {
-    this.pause();
+    this.player.pause();
     this.root.remove();
   }
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement }) {
-  let view = mounted.get(parentElement);
-  if (!view) {
-    view = new RefinementView(parentElement);
-    mounted.set(parentElement, view);
-  }
-  view.receive(unpack(data));
-  return () => {
-    view.destroy();
-    mounted.delete(parentElement);
-  };
-}
+export default mounting(RefinementView, (view, { data }) => view.receive(unpack(data)));

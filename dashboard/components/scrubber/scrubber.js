@@ -212,18 +212,7 @@ class Scrubber {
   }
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue }) {
-  let scrubber = mounted.get(parentElement);
-  if (!scrubber) {
-    scrubber = new Scrubber(parentElement);
-    mounted.set(parentElement, scrubber);
-  }
+export default mounting(Scrubber, (scrubber, { data, setStateValue }) => {
   scrubber.send = (commit) => setStateValue("commit", commit);
   scrubber.receive(unpack(data));
-  return () => {
-    scrubber.destroy();
-    mounted.delete(parentElement);
-  };
-}
+});

@@ -24,14 +24,9 @@ __all__ = ["parse_drawing", "parse_paste", "paste_button", "sketch"]
 _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
 _CSS = (_HERE / "sketch.css").read_text("utf-8")
-_sketch = st.components.v2.component(
-    "sketch",
-    css=_CSS,
-    js="\n".join(path.read_text("utf-8") for path in (_SLIDERS / "../frames.js", _SLIDERS / "dom.js", _HERE / "sketch.js")),
-)
-_paste = st.components.v2.component(
-    "paste", css=_CSS, js="\n".join(path.read_text("utf-8") for path in (_SLIDERS / "dom.js", _HERE / "paste.js"))
-)
+_SHARED = "\n".join(path.read_text("utf-8") for path in (_SLIDERS / "../frames.js", _SLIDERS / "dom.js", _HERE / "base64.js"))
+_sketch = st.components.v2.component("sketch", css=_CSS, js=f"{_SHARED}\n{(_HERE / 'sketch.js').read_text('utf-8')}")
+_paste = st.components.v2.component("paste", css=_CSS, js=f"{_SHARED}\n{(_HERE / 'paste.js').read_text('utf-8')}")
 
 
 def sketch(base: UInt8[np.ndarray, "channels height width"], *, key: str) -> UInt8[np.ndarray, "channels height width"]:

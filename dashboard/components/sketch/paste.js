@@ -37,30 +37,21 @@ class Paste {
       return;
     }
     const bytes = new Uint8Array(await blob.arrayBuffer());
-    let text = "";
-    for (let start = 0; start < bytes.length; start += 8192) text += String.fromCharCode(...bytes.subarray(start, start + 8192));
     this.say("Pasted.");
-    this.send(btoa(text));
+    this.send(base64(bytes));
   }
 
   say(text) {
     this.note.textContent = text;
   }
-}
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue }) {
-  let made = mounted.get(parentElement);
-  if (!made) {
-    made = new Paste(parentElement);
-    mounted.set(parentElement, made);
+  destroy() {
+    document.removeEventListener("paste", this.listener);
+    this.root.remove();
   }
-  made.most = data.most;
-  made.send = (pasted) => setStateValue("pasted", pasted);
-  return () => {
-    document.removeEventListener("paste", made.listener);
-    made.root.remove();
-    mounted.delete(parentElement);
-  };
 }
+
+export default mounting(Paste, (paste, { data, setStateValue }) => {
+  paste.most = data.most;
+  paste.send = (pasted) => setStateValue("pasted", pasted);
+});

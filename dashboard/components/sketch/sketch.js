@@ -154,24 +154,15 @@ class Sketch {
     for (let at = 0; at < plane; at += 1) {
       for (let part = 0; part < channels; part += 1) bytes[part * plane + at] = data[4 * at + part];
     }
-    let text = "";
-    for (let start = 0; start < bytes.length; start += 8192) text += String.fromCharCode(...bytes.subarray(start, start + 8192));
-    this.send({ base: this.base, pixels: btoa(text) });
+    this.send({ base: this.base, pixels: base64(bytes) });
+  }
+
+  destroy() {
+    this.root.remove();
   }
 }
 
-const mounted = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue }) {
-  let made = mounted.get(parentElement);
-  if (!made) {
-    made = new Sketch(parentElement);
-    mounted.set(parentElement, made);
-  }
-  made.send = (drawing) => setStateValue("drawing", drawing);
-  made.receive(readFrame(data));
-  return () => {
-    made.root.remove();
-    mounted.delete(parentElement);
-  };
-}
+export default mounting(Sketch, (sketch, { data, setStateValue }) => {
+  sketch.send = (drawing) => setStateValue("drawing", drawing);
+  sketch.receive(readFrame(data));
+});
