@@ -10,7 +10,6 @@ from dashboard.resources import LoadedRun
 from dashboard.search import search_hint, search_images
 from dashboard.state import Visit
 
-FOUND = 16
 PER_ROW = 8
 
 
@@ -22,7 +21,7 @@ def find_image(loaded: LoadedRun, visit: Visit) -> None:
         visit.select(int(np.random.default_rng().integers(len(loaded.data))))
 
     def search() -> None:
-        rows, _ = search_images(st.session_state["search"], loaded.data, loaded.encodings.elbo, FOUND)
+        rows, _ = search_images(st.session_state["search"], loaded.data, loaded.encodings.elbo)
         if len(rows) == 1:
             _look_at(visit, rows[0])
 
@@ -38,7 +37,7 @@ def find_image(loaded: LoadedRun, visit: Visit) -> None:
         st.button("Random", on_click=random, icon=":material/shuffle:", help="A random test image.")
     if not text or not text.strip():
         return
-    rows, sentence = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
+    rows, sentence = search_images(text, loaded.data, loaded.encodings.elbo)
     if len(rows) > 1:
         choose_image(loaded, visit, rows, "search-results", "Images found")
     if len(rows) != 1:

@@ -8,10 +8,12 @@ from jaxtyping import Float32
 from vae import ImageDataset
 
 MOST_WORDS = 20
+FOUND = 16
+"""How many images a search shows, at most."""
 HARDEST, EASIEST = "hardest", "easiest"
 
 
-def search_images(text: str, data: ImageDataset, elbo: Float32[np.ndarray, " n"], count: int = 16) -> tuple[list[int], str]:
+def search_images(text: str, data: ImageDataset, elbo: Float32[np.ndarray, " n"], count: int = FOUND) -> tuple[list[int], str]:
     """The rows that ``text`` asks for, at most ``count``, and a sentence on what they are.
 
     A number is a row. ``hardest`` and ``easiest`` order by the ELBO, the worst (lowest) first or last. Other words name

@@ -463,9 +463,10 @@ def _judge(options: Judge) -> int:
                 bar.set_description(stage)
             bar.update(done - bar.n)
 
-        if not options.pictures:
+        if options.pictures:
+            reference = find_reference(run, model, show)
+        else:
             report = report_verdicts(run, model, show)
-        reference = find_reference(run, model, show)
     if not options.pictures:
         print(report.table())
     for path in options.pictures:

@@ -15,13 +15,12 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from vae.device import generator_for, to_unit
+from vae.device import generator_for, images_at_once, to_unit
 from vae.model import VAE
 from vae.projection import NEIGHBORS, nearest
 
 SAMPLES = 4
 """Draws of z behind each of the numbers that need one."""
-VALUES_AT_ONCE = 2**20
 Progress = Callable[[int, int], None]
 
 
@@ -97,7 +96,7 @@ def encode_means(
     model: VAE, rows: Callable[[slice], UInt8[np.ndarray, "n channels height width"]], count: int, progress: Progress | None
 ) -> Float32[np.ndarray, "n latent"]:
     """The posterior mean of each of ``count`` images, which ``rows`` reads a batch at a time."""
-    device, size = next(model.parameters()).device, batch_size(model)
+    device, size = next(model.parameters()).device, _batch(model)
     found = []
     for start in range(0, count, size):
         x = to_unit(torch.tensor(rows(slice(start, min(start + size, count))), device=device))
@@ -107,10 +106,9 @@ def encode_means(
     return np.asarray(torch.cat(found))
 
 
-def batch_size(model: VAE) -> int:
-    """How many images are taken at once: a bound on memory, whatever their size."""
-    channels, height, width = model.config.image_shape
-    return max(1, min(500, VALUES_AT_ONCE // (channels * height * width)))
+def _batch(model: VAE) -> int:
+    """How many images are taken at once, each decoded `SAMPLES` times."""
+    return images_at_once(500, (SAMPLES, *model.config.image_shape))
 
 
 def measure(
@@ -124,7 +122,7 @@ def measure(
     Raises:
         SignalError: the model's answer to an image isn't finite.
     """
-    size, parts = batch_size(model), []
+    size, parts = _batch(model), []
     for start in range(0, len(images), size):
         parts.append(_measure(model, images[start : start + size], around))
         if progress:

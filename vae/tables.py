@@ -19,6 +19,11 @@ TableFormat = Literal["csv", "parquet"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def plain_cell(text: str) -> str:
+    """A text that no spreadsheet runs: one that begins like a formula gets an apostrophe in front."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def encodings_table(encodings: Encodings, data: ImageDataset, found: Map | None = None) -> pd.DataFrame:
     """One row an image of the test set.
 
@@ -50,13 +55,11 @@ def encodings_table(encodings: Encodings, data: ImageDataset, found: Map | None 
 def table_csv(table: pd.DataFrame) -> bytes:
     """The table as CSV in UTF-8; the numbers read back as the very same.
 
-    NOTE: a spreadsheet runs a cell that begins like a formula, and class names come from files: such a text gets an
-    apostrophe in front. The column ``label`` still tells which class it is.
+    Class names come from files, so each is made a `plain_cell`. The column ``label`` still tells which class it is.
     """
     safe = table
     if "class" in table:
-        names = [f"'{name}" if name.startswith(_FORMULA) else name for name in table["class"]]
-        safe = table.assign(**{"class": names})
+        safe = table.assign(**{"class": [plain_cell(name) for name in table["class"]]})
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
 

@@ -15,14 +15,13 @@ from dashboard.generate.line import line_map, line_panel
 from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun, ShownMap, Subject
-from dashboard.search import search_hint, search_images
+from dashboard.search import FOUND, search_hint, search_images
 from dashboard.state import Visit
 from vae import interpolate_through
 from vae.images import ImageError, prepare, read_picture
 
 Stop = int | Subject
 MAX_STOPS = 6
-FOUND = 16
 PATHS: dict[Literal["linear", "spherical"], str] = {"linear": "Linear", "spherical": "Spherical"}
 PATH_HELP = (
     "Linear: the straight line. Spherical: the direction turns at a constant rate and the length changes evenly, so that the "
@@ -118,7 +117,7 @@ def _search_box(loaded: LoadedRun, stops: list[Stop]) -> str:
     key = keep(loaded, "stop-search", "")
 
     def search() -> None:
-        rows, _ = search_images(st.session_state[key], loaded.data, loaded.encodings.elbo, FOUND)
+        rows, _ = search_images(st.session_state[key], loaded.data, loaded.encodings.elbo)
         if len(rows) == 1:
             _add(loaded, stops, tuple(rows))
             st.session_state[key] = ""
@@ -133,7 +132,7 @@ def _found(loaded: LoadedRun, stops: list[Stop], text: str) -> None:
     """What a search found: a click adds an image."""
     if not text:
         return
-    rows, told = search_images(text, loaded.data, loaded.encodings.elbo, FOUND)
+    rows, told = search_images(text, loaded.data, loaded.encodings.elbo)
     if rows:
         choice = picture_grid(
             loaded.data.images[rows],

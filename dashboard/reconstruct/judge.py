@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64, UInt8
 from dashboard.resources import LoadedRun
 from vae import DataError, ImageDataset, RunError, generator_for, load_run_data, sample_prior
 from vae.judging import find_reference
-from vae.signals import SAMPLES, Measured, SignalError, measure
+from vae.signals import Measured, SignalError, measure
 from vae.verdict import Reference, Verdict
 
 CLOUD = 100
@@ -79,6 +79,3 @@ def _load(path: str, weights: str, _loaded: LoadedRun) -> Judge:
             f"remake it with 'python -m vae verdict {_loaded.run.name}'"
         )
     return Judge(reference, training)
-
-
-__all__ = ["CLOUD", "SAMPLES", "Examined", "Judge", "load_judge"]

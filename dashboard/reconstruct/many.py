@@ -19,6 +19,7 @@ from dashboard.resources import LoadedRun
 from vae import Sheet, draw_png
 from vae.images import ImageError, prepare, read_picture
 from vae.signals import SIGNALS, SignalError, measure
+from vae.tables import plain_cell
 from vae.verdict import Verdict
 
 MOST_FILES = 100
@@ -106,7 +107,7 @@ def table_of(found: list[Judged], thumbnails: bool) -> pd.DataFrame:
     missing. Thumbnails are data URIs."""
     rows = []
     for one in found:
-        row: dict[str, object] = {"file": _cell(one.name)}
+        row: dict[str, object] = {"file": plain_cell(one.name)}
         if thumbnails:
             row |= {"input": _uri(one.pixels), "reconstructed": _uri(one.reconstruction)}
         row |= {"verdict": "can't be read" if one.verdict is None else SHORT[one.verdict.level]}
@@ -116,11 +117,6 @@ def table_of(found: list[Judged], thumbnails: bool) -> pd.DataFrame:
             row[f"{signal.name}_percentile"] = np.nan if one.verdict is None else float(one.verdict.percentiles[index])
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _cell(name: str) -> str:
-    """A file's name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
 def _uri(image: np.ndarray | None) -> str | None:

@@ -10,10 +10,10 @@ from jaxtyping import UInt8
 from dashboard.charts import posterior_cloud
 from dashboard.markdown import plain
 from dashboard.pictures import enlarged, heat, to_uint8
-from dashboard.reconstruct.judge import CLOUD, SAMPLES, Examined, Judge
+from dashboard.reconstruct.judge import CLOUD, Examined, Judge
 from dashboard.resources import LoadedRun, find_map
 from dashboard.state import Visit
-from vae.signals import SIGNALS
+from vae.signals import SAMPLES, SIGNALS
 from vae.verdict import UNLIKE, UNUSUAL, Verdict
 
 SHOWN_SAMPLES = 15

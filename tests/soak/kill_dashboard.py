@@ -8,17 +8,15 @@ temporary file left.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from kill_training import OPTIONS, digest, finish, write_data
+from kill_training import OPTIONS, digest, finish, main, sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = """
@@ -50,11 +48,16 @@ def dashboard(name: str, environment: dict[str, str], log: Path) -> subprocess.P
         return subprocess.Popen([sys.executable, "-c", DASHBOARD, name], env=environment, stdout=file, stderr=file)
 
 
+def await_start(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the dashboard's process has started the training, or ended."""
+    while process.poll() is None and b"started" not in log.read_bytes():
+        time.sleep(0.02)
+
+
 def seconds(name: str, environment: dict[str, str], log: Path) -> float:
     """How long a training takes that nobody kills, from the moment it is started."""
     process = dashboard(name, environment, log)
-    while process.poll() is None and b"started" not in log.read_bytes():
-        time.sleep(0.02)
+    await_start(process, log)
     started = time.monotonic()
     process.wait(300)
     return time.monotonic() - started
@@ -81,49 +84,44 @@ def one(name: str, who: str, after: float, environment: dict[str, str], log: Pat
 
     first = dashboard(name, environment, log)
     try:
-        while first.poll() is None and b"started" not in log.read_bytes():
-            time.sleep(0.02)
+        await_start(first, log)
         time.sleep(after)
         if who != "dashboard":
             pids = [int(word) for word in log.read_bytes().split() if word.isdigit() and int(word) > 1]
             if pids and first.poll() is None:
                 os.kill(pids[-1], signal.SIGKILL)
-        if who != "training":
-            first.kill()
+        if who == "training":
+            first.wait(300)
     finally:
-        first.kill() if who != "training" else first.wait(300)
+        first.kill()
         first.wait()
     status = watch_training(name)
     while True:
-        second = dashboard(name, environment, log)
-        second.wait(300)
-        status_after = watch_training(name)
-        if status_after is None or status_after.state not in ("interrupted",):
+        dashboard(name, environment, log).wait(300)
+        ended = watch_training(name)
+        if ended is None or ended.state != "interrupted":
             return status.state if status else "nothing"
 
 
 def soak(kills: int, seed: int) -> int:
     """Print a line a kill and a summary; how many went wrong."""
     moments, wrong, hits = random.Random(seed), 0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "checkpoints"
-        root.mkdir()
-        os.environ |= {"LATENT_EXPLORER_DATA": f"{folder}/data", "LATENT_EXPLORER_CHECKPOINTS": str(root)}
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with sandbox(test=12) as (folder, environment):  # too few for a UMAP, which would take most of the time
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+        environment["OMP_NUM_THREADS"] = "1"  # what is compared adds up in one order, in the background or not
+        os.environ |= environment  # this process looks at the runs too
         sys.path.insert(0, str(ROOT))
-        os.environ["OMP_NUM_THREADS"] = "1"  # what is compared adds up in one order, in the background or not
-        environment = dict(os.environ)
-        write_data(Path(folder) / "data" / "shapes", test=12)  # too few for a UMAP, which would take most of the time
+        root, log = folder / "checkpoints", folder / "log"
         ended, said = finish("whole", environment)
         if not ended:
             print(f"the uninterrupted training failed: {said}")
             return kills
         expected, epochs = digest(root, "whole"), int(OPTIONS[OPTIONS.index("--epochs") + 1])
-        length = seconds("paced", environment, Path(folder) / "log")
+        length = seconds("paced", environment, log)
         print(f"uninterrupted, from its start: {length:.1f} s", flush=True)
         for number in range(kills):
             name, who, after = f"killed-{number}", WHO[number % 3], moments.uniform(0.0, length)
-            told = one(name, who, after, environment, Path(folder) / "log")
+            told = one(name, who, after, environment, log)
             hits += told in ("interrupted", "running", "nothing")
             found = complaints(name, expected, epochs)
             wrong += bool(found)
@@ -133,9 +131,4 @@ def soak(kills: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then too
-    sys.exit(1 if soak(options.kills, options.seed) else 0)
+    sys.exit(main(soak, __doc__))

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,27 @@ def write_data(folder: Path, test: int = 300) -> None:
             image[4 * (number % 3) : 4 * (number % 3) + 8] += 150
         header = b"\x00\x00\x08\x03" + struct.pack(">3I", *images.shape)
         (folder / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+
+
+@contextlib.contextmanager
+def sandbox(test: int = 300) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder with the data and room for runs, removed in the end, and the environment in which they are found."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "checkpoints"
+        root.mkdir()
+        write_data(Path(folder) / "data" / "shapes", test)
+        found = {"LATENT_EXPLORER_DATA": f"{folder}/data", "LATENT_EXPLORER_CHECKPOINTS": str(root)}
+        yield Path(folder), os.environ | found
+
+
+def main(soak: Callable[[int, int], int], about: str | None) -> int:
+    """The command line of a soak, which is told how many kills and a seed and says how many went wrong."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then too
+    return 1 if soak(options.kills, options.seed) else 0
 
 
 def start(run: str, resume: bool, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -63,11 +85,8 @@ def soak(kills: int, seed: int) -> int:
     """Print a line a kill and a summary; the number of runs that did not end in the expected weights."""
     moments = random.Random(seed)
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "checkpoints"
-        root.mkdir()
-        environment = os.environ | {"LATENT_EXPLORER_DATA": f"{folder}/data", "LATENT_EXPLORER_CHECKPOINTS": str(root)}
-        write_data(Path(folder) / "data" / "shapes")
+    with sandbox() as (folder, environment):
+        root = folder / "checkpoints"
         started = time.monotonic()
         ended, said = finish("whole", environment)
         whole = time.monotonic() - started
@@ -92,9 +111,4 @@ def soak(kills: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then too
-    sys.exit(1 if soak(options.kills, options.seed) else 0)
+    sys.exit(main(soak, __doc__))
