@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, WebSocketRoute, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, WebSocket, WebSocketRoute, expect
 
 from dashboard.components.latent_map import parse_polygon, rows_inside
 from vae import MapConfig, load_test_data, open_run
+from vae.palette import PETROFF
 
 pytestmark = pytest.mark.browser
 APP = Path(__file__).with_name("apps") / "map_app.py"
@@ -207,6 +208,56 @@ def latent_map(opened: MapPage) -> MapPage:
     opened.wait()
     expect(opened.root).not_to_have_attribute("data-current", re.compile("."))
     return opened
+
+
+DRAFT = """([[x, y], [r, g, b]]) => {
+    const canvas = document.querySelector(".latent-map-draft"), box = canvas.getBoundingClientRect();
+    const scale = canvas.width / box.width;
+    const [red, green, blue, alpha] = canvas.getContext("2d").getImageData((x - box.x) * scale, (y - box.y) * scale, 1, 1).data;
+    return alpha > 60 && Math.hypot(red - r, green - g, blue - b) < 40;
+}"""
+
+
+def test_the_points_are_there_and_answer_before_plotly_is(page: Page, address: str) -> None:
+    """The drawing library is held back, then let go: the draft of the map shows its points where they will be."""
+    held: list[Route] = []
+    page.route(re.compile("plotly.*js"), lambda route: held.append(route))
+    page.goto(f"{address}/?case=shipped")
+    latent_map = MapPage(page, address)
+    expect(latent_map.root).to_have_attribute("data-renderer", "canvas", timeout=30_000)
+    expect(latent_map.root).to_have_attribute("data-sprites", "ready")
+    data, row = load_test_data(open_run(RUN)), lonely(1)[0]
+    assert data.labels is not None
+    colour = [int(PETROFF[data.labels[row]][i : i + 2], 16) for i in (1, 3, 5)]
+    assert page.evaluate(DRAFT, [latent_map.point(row), colour])
+    assert not page.evaluate(DRAFT, [latent_map.spot(*latent_map.view[::3]), colour])  # a corner of the view
+
+    page.mouse.move(*latent_map.point(row))
+    expect(latent_map.root).to_have_attribute("data-hover", str(row))
+    before = latent_map.view
+    page.mouse.wheel(0, -240)
+    page.wait_for_function(MOVED, arg=",".join(map(str, before)))
+    page.mouse.click(*latent_map.point(row))
+    expect(latent_map.root).to_have_attribute("data-current", str(row))
+
+    zoomed = latent_map.view
+    page.wait_for_timeout(300)  # what came late would come now
+    assert len(held) == 1
+    held[0].continue_()
+    expect(latent_map.root).to_have_attribute("data-renderer", "webgl", timeout=30_000)
+    expect(page.locator(".latent-map-draft")).to_have_count(0)
+    assert latent_map.view == zoomed
+    expect(latent_map.root).to_have_attribute("data-current", str(row))
+
+
+def test_without_the_drawing_library_the_map_says_so_and_still_answers(page: Page, address: str) -> None:
+    page.route(re.compile("plotly.*js"), lambda route: route.fulfill(status=404, body="no"))
+    page.goto(f"{address}/?case=shipped")
+    latent_map = MapPage(page, address)
+    expect(latent_map.root).to_contain_text("The drawing library could not be loaded", timeout=30_000)
+    expect(latent_map.root).to_have_attribute("data-renderer", "canvas")
+    page.mouse.move(*latent_map.point(lonely(1)[0]))
+    expect(latent_map.root).to_have_attribute("data-hover", str(lonely(1)[0]))
 
 
 def test_hover_shows_the_image_and_asks_the_server_for_nothing(latent_map: MapPage) -> None:

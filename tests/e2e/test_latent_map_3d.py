@@ -77,7 +77,7 @@ def turn(page: Page, dx: float, dy: float) -> None:
 
 
 def rest(page: Page) -> None:
-    """Wait until the view has come to rest: plotly.js follows a pointer some frames after it, more of them on a busy machine."""
+    """Wait until the view has come to rest: plotly.js follows a pointer some frames after it."""
     seen: list[str | None] = []
     while len(seen) < 4 or len(set(seen[-4:])) > 1:
         assert len(seen) < 100, f"the view still moves: {seen[-4:]}"

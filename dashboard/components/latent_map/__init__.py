@@ -73,6 +73,7 @@ SCRIPTS = (
         "sprites",
         "theme",
         "figure",
+        "draft",
         "marks",
         "camera",
         "choice",

@@ -38,7 +38,9 @@ const markerSize = (count) => Math.max(2.5, Math.min(9, 420 / Math.sqrt(count)))
 const markerOpacity = (count) => Math.max(0.45, Math.min(0.9, 0.95 - 0.1 * Math.log10(count / 300)));
 
 class Figure {
-  constructor(element, plotly, webgl, onLost) {
+  constructor(host, plotly, webgl, onLost) {
+    const element = make("div", { class: "latent-map-points" });
+    host.append(element);
     Object.assign(this, { element, plotly, webgl, onLost });
   }
 
@@ -131,6 +133,7 @@ class Figure {
   remove() {
     const contexts = this.contexts();
     this.plotly.purge(this.element);
+    this.element.remove();
     contexts.forEach(release);
   }
 }

@@ -36,7 +36,7 @@ class LatentMap {
     if (head.images !== this.head?.images) this.sprites = null; // no picture is better than another data set's
     const { xy, labels = null } = unpackArrays(head.arrays, points.body);
     Object.assign(this, { head, xy, labels, ...groupsOf(xy, labels, head.classNames, head.colours) });
-    Object.assign(this, { generation: -1, figure: null, colouring: null, coloured: null, hovered: null, isMarked: false });
+    Object.assign(this, { generation: -1, colouring: null, coloured: null, hovered: null, isMarked: false });
     const bounds = boundsOf(xy);
     this.index = new PointIndex(xy, bounds);
     this.choice.reset();
@@ -61,32 +61,45 @@ class LatentMap {
   async draw(address) {
     const { head } = this;
     const isOver = () => this.removed || head !== this.head;
+    this.drawDraft();
     try {
       const plotly = await loadPlotly(address);
       if (isOver()) return;
       const figure = new Figure(this.panel.plot, plotly, (this.losses ?? 0) <= 2 && hasWebGL(), () => this.redraw(address));
       await figure.draw(this.xy, this.groups, this.camera.ranges, this.camera.size);
-      if (isOver()) return;
-      this.figure = figure;
-      figure.setHidden(this.groups.map((group) => group.hidden));
-      figure.resize(this.camera.ranges, this.camera.size);
+      if (isOver()) return figure.remove();
+      this.takeOver(figure);
       this.root.dataset.renderer = figure.webgl ? "webgl" : "svg";
       this.panel.setNotice(figure.webgl ? null : slowNotice(figure.stride));
-      this.feed("colours");
       this.refreshCounts();
-      this.render();
       requestAnimationFrame(() => (this.root.dataset.ready = head.digest));
     } catch (error) {
       this.panel.setNotice(error.message);
     }
   }
 
+  /** Draw the points at once, without waiting for plotly.js. */
+  drawDraft() {
+    const draft = new Draft(this.panel.plot);
+    draft.draw(this.xy, this.groups, this.camera.ranges, this.camera.size);
+    this.takeOver(draft);
+    this.root.dataset.renderer = "canvas";
+  }
+
+  /** From here on it is this figure that shows the points. */
+  takeOver(figure) {
+    this.figure?.remove();
+    Object.assign(this, { figure, coloured: null });
+    figure.setHidden(this.groups.map((group) => group.hidden));
+    figure.resize(this.camera.ranges, this.camera.size);
+    this.feed("colours");
+    this.render();
+  }
+
   /** The browser took the WebGL context away: draw anew, and without it if that happens again and again. */
   redraw(address) {
     if (this.removed || !this.figure) return;
     this.losses = (this.losses ?? 0) + 1;
-    this.figure.remove();
-    Object.assign(this, { figure: null, coloured: null });
     this.draw(address);
   }
 
