@@ -152,7 +152,7 @@ def learning_rate_at(config: TrainConfig, step: int, total: int) -> float:
     """The learning rate of gradient step ``step`` of ``total``, counted from 0."""
     if config.schedule == "constant":
         return config.learning_rate
-    rise = max(1, total // 5)
+    rise = max(1, int(total * config.rise))
     if step < rise:
         return config.learning_rate * 0.5 * (1 - math.cos(math.pi * (step + 1) / rise))
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))

@@ -22,6 +22,7 @@ WRONG: list[tuple[type, str, Any]] = [
     *[(ModelConfig, name, "other") for name in ("architecture", "likelihood")],
     *[(TrainConfig, name, value) for name in ("epochs", "batch_size") for value in (0, -3, 1.0, "ten", 10**9)],
     *[(TrainConfig, "learning_rate", value) for value in (0, -1e-3, math.nan, math.inf, "fast", True, 100.0)],
+    *[(TrainConfig, "rise", value) for value in (-0.01, 1.01, math.nan, "0.2")],
     *[(TrainConfig, "weight_decay", value) for value in (-1e-9, math.nan, 11.0)],
     *[(TrainConfig, "seed", value) for value in (-1, 2**32, 0.5)],
     *[(TrainConfig, name, "other") for name in ("schedule", "precision")],

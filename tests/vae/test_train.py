@@ -145,6 +145,10 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[:20] == sorted(rates[:20])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert 0 <= rates[-1] < 1e-5
+    early = [learning_rate_at(TrainConfig(learning_rate=1e-2, rise=0.03), step, 100) for step in range(100)]
+    assert early.index(max(early)) in (2, 3)
+    assert early[3:] == sorted(early[3:], reverse=True)
+    assert learning_rate_at(TrainConfig(learning_rate=1e-2, rise=0.0), 0, 100) == pytest.approx(1e-2)
     constant = TrainConfig(learning_rate=1e-2, schedule="constant")
     assert {learning_rate_at(constant, step, 100) for step in range(100)} == {1e-2}
 
