@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
             "drawing",
         )
     },
+    "umap": {"device", "projection"},
     "jobs": {"files"},
     "sources": {"data"},
     "archives": {"data", "sources"},
@@ -82,7 +83,7 @@ ALLOWED: dict[str, set[str]] = {
     "svi_run": {"svi_training", "runs", "fit", "evaluate", "data", "model", "config", "judging", "stopping"},
     "fit": {
         *{"train", "runs", "evaluate", "projection", "latent", "config", "curves", "data", "device", "distributed", "model"},
-        *{"files", "jobs", "judging", "stopping"},
+        *{"files", "jobs", "judging", "stopping", "umap"},
     },
     "sheets": {"drawing", "latent", "encodings", "model", "device"},
     "tables": {"runs", "config", "data", "encodings"},

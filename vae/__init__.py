@@ -65,7 +65,6 @@ from vae.projection import (
     NEIGHBORS,
     fit_pca,
     fit_tsne,
-    fit_umap,
     nearest,
     off_manifold,
     place,
@@ -90,6 +89,7 @@ from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch, train_svi
 from vae.tables import arrays_npz, encodings_table, table_bytes
 from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
+from vae.umap import fit_umap
 
 __all__ = [
     "MAP_PARAMETERS",

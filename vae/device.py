@@ -28,6 +28,7 @@ Purpose = Literal[
     "annealing",
     "aggregate",
     "verdict",
+    "map",
 ]
 # NOTE: a stream depends on its purpose's place here: new purposes go at the end.
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)

@@ -10,8 +10,6 @@ import dataclasses
 import math
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -28,20 +26,18 @@ from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
 from vae.evaluate import evaluate, load_run_data
-from vae.files import is_locked, remove_leftovers
-from vae.jobs import LOCK_FILE, forget_job
+from vae.files import remove_leftovers
 from vae.judging import make_reference
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
-from vae.projection import Progress, fit_pca, fit_tsne, fit_umap
+from vae.projection import Progress, fit_pca, fit_tsne
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run, run_path
 from vae.stopping import Stop, stop_on_signal
 from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
+from vae.umap import fit_umap
 
 STATE_SECONDS = 30.0
 STATUS_SECONDS = 0.5
-MOST_LAID_OUT_HERE = 2_000
-"""Of up to so many images a UMAP takes about as long as to start a process for it."""
 PREVIEWS = 16
 
 Event = Step | Epoch | Note | str
@@ -138,32 +134,6 @@ def map_arguments(run: Run, config: MapConfig) -> list[str]:
     return ["map", str(run.path.resolve()), *options]
 
 
-def _make_first_map(run: Run, stop: Stop) -> None:
-    """Make the default map, if it isn't kept. A UMAP of many images is made in a process of its own, because compiled code may
-    not be left for a minute; if this one is stopped, that one is killed."""
-    config = default_map(run)
-    if config.method == "pca" or len(run.load_encodings()) <= MOST_LAID_OUT_HERE:
-        make_map(run, config, stop.check)
-        return
-    while is_locked(run.maps_folder / LOCK_FILE):  # someone else's, or that of a training that was killed
-        time.sleep(0.1)
-    if config in run.list_maps():
-        return
-    command = [sys.executable, "-m", "vae", *map_arguments(run, config)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            said = process.communicate()[1].decode("utf-8", "replace").strip()
-        except BaseException:
-            process.kill()
-            process.wait()
-            forget_job(run.maps_folder)
-            raise
-    forget_job(run.maps_folder)
-    if process.returncode:
-        reason = said.splitlines()[-1].removeprefix("error: ") if said else f"it ended with status {process.returncode}"
-        raise RunError(f"{run.path}: its map can't be made: {reason}")
-
-
 def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: Progress) -> np.ndarray:
     if config.method == "pca":
         return fit_pca(means, config.components)
@@ -194,7 +164,7 @@ def _train_and_finish(run: Run, device: torch.device, report: Callable[[Event], 
         _train(run, device, recorder, stop)
         for stage, work in (
             ("evaluating", lambda: evaluate(run, device=device, progress=stop.check)),
-            ("making the map", lambda: _make_first_map(run, stop)),
+            ("making the map", lambda: make_map(run, default_map(run), stop.check)),
             ("preparing verdicts", lambda: make_reference(run, run.load_model(device))),
         ):
             report(stage)

@@ -1,15 +1,14 @@
 """Maps of latent space in two or three dimensions: arrays in, arrays out.
 
 NOTE: give these functions active dimensions only. The others carry prior noise that drowns every distance.
-umap (and numba under it) and scikit-learn are imported when a map of theirs is asked for and never before: they take seconds.
+scikit-learn is imported when a t-SNE is asked for and never before: it takes seconds. UMAP is in `vae.umap`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -64,80 +63,33 @@ def nearest_by(
 ) -> tuple[Int64[np.ndarray, "n count"], Float32[np.ndarray, "n count"]]:
     """`nearest` of the points among themselves (each is its own first), by the Euclidean, cosine or correlation distance.
 
+    Raises:
+        ValueError: another metric, or points in too few dimensions for it.
+    """
+    vectors = comparable(metric, points)
+    rows, distances = nearest(vectors, vectors, count)
+    return rows, distances if metric == "euclidean" else np.asarray(distances**2 / 2, dtype=np.float32)
+
+
+def comparable(metric: str, points: Float[np.ndarray, "n latent"]) -> Float[np.ndarray, "n latent"]:
+    """The points, or vectors that are near each other by the Euclidean distance where the points are by the metric.
+
     The cosine distance, one minus the cosine of the angle at the origin, is half the squared Euclidean distance of the
     vectors scaled to length one; the correlation distance is that of the vectors with their own mean taken away.
 
     Raises:
         ValueError: another metric, or points in too few dimensions for it.
     """
-    if metric == "euclidean":
-        return nearest(points, points, count)
     if metric not in LEAST_DIMENSIONS:
         raise ValueError(f"the metric must be one of {', '.join(LEAST_DIMENSIONS)}, got {metric!r}")
     if points.shape[1] < LEAST_DIMENSIONS[metric]:
         raise ValueError(f"the {metric} distance needs at least {LEAST_DIMENSIONS[metric]} dimensions, got {points.shape[1]}")
+    if metric == "euclidean":
+        return points
     vectors = points.astype(np.float64)
     if metric == "correlation":
         vectors = vectors - vectors.mean(axis=1, keepdims=True)
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    rows, distances = nearest(units, units, count)
-    return rows, np.asarray(distances**2 / 2, dtype=np.float32)
-
-
-def fit_umap(
-    points: Float[np.ndarray, "n latent"],
-    neighbors: int = 15,
-    min_dist: float = 0.1,
-    seed: int = 0,
-    metric: str = "euclidean",
-    components: int = 2,
-    progress: Progress = lambda *_: None,
-) -> Float32[np.ndarray, "n components"]:
-    """A UMAP layout (McInnes, Healy & Melville 2018) from exact neighbours; the same seed gives the same layout.
-
-    Args:
-        metric: the distance of `nearest_by`.
-        progress: told of UMAP's epochs.
-
-    Raises:
-        ValueError: fewer points than neighbours, or too few dimensions for the metric.
-    """
-    if len(points) <= neighbors:
-        raise ValueError(f"a UMAP with {neighbors} neighbours needs more than {neighbors} points, got {len(points)}")
-    if len(points) < components + 2:
-        raise ValueError(f"a UMAP in {components} dimensions needs at least {components + 2} points, got {len(points)}")
-    rows, distances = nearest_by(metric, points, neighbors)
-    epochs = 500 if len(points) <= 10_000 else 200  # UMAP's own choice
-    progress(0, epochs)
-    told = _Told(r"(\d+)/\d+", lambda done: progress(done, epochs))
-    with _as_many_threads_as_before(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed means one thread, and that no search index comes with given neighbours
-        import umap
-
-        reducer = umap.UMAP(
-            n_neighbors=neighbors,
-            min_dist=min_dist,
-            metric=metric,
-            n_components=components,
-            n_epochs=epochs,
-            random_state=seed,
-            precomputed_knn=(rows.astype(np.int32), distances, None),
-            n_jobs=1,
-            tqdm_kwds={"disable": False, "file": told, "bar_format": "{n}/{total}", "mininterval": 0, "miniters": 1},
-        )
-        layout = reducer.fit_transform(np.asarray(points, dtype=np.float32))
-    return np.asarray(layout, dtype=np.float32)
-
-
-@contextlib.contextmanager
-def _as_many_threads_as_before() -> Iterator[None]:
-    """NOTE: numba, under umap, gives PyTorch's arithmetic in this thread as many threads as there are cores; with another
-    number sums are rounded otherwise, and a training is no longer that of a process without a map."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 def fit_tsne(

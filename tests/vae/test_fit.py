@@ -228,7 +228,7 @@ def test_the_command_line_stops_at_ctrl_c_and_says_how_to_go_on(
     assert_same_story("whole", "x")
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "_make_first_map", "load_run_data"])
+@pytest.mark.parametrize("stage", ["evaluate", "make_map", "load_run_data"])
 def test_a_signal_ends_every_other_stage_too(few: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     train("whole")
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 import vae.stopping
-from vae import Run
-from vae.files import is_locked, remove_leftovers, write_atomic
-from vae.fit import _make_first_map, default_map
-from vae.jobs import LOCK_FILE, job_status
+from vae import MapConfig, Run, make_map
+from vae.files import remove_leftovers, write_atomic
 from vae.stopping import Stop, stop_on_signal
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -80,27 +76,14 @@ def test_what_a_killed_writer_left_is_removed_and_what_is_being_written_is_not(t
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*files, *kept])
 
 
-@pytest.fixture
-def many(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run without a map whose images count as many."""
-    monkeypatch.setattr(sys.modules["vae.fit"], "MOST_LAID_OUT_HERE", 0)
-    shutil.rmtree(tiny_run.maps_folder)
-    return tiny_run
+def test_a_stop_ends_a_map_between_two_epochs(tiny_run: Run) -> None:
+    stop, config = Stop(), MapConfig(seed=1)
 
+    def progress(done: int, total: int) -> None:
+        assert done <= 5 < total
+        stop.is_asked = done == 5  # as by a signal that a library lost
+        stop.check()
 
-def test_the_first_map_of_many_images_is_made_in_a_process_of_its_own(many: Run) -> None:
-    _make_first_map(many, Stop())
-    assert many.list_maps() == [default_map(many)]
-    assert job_status(many.maps_folder) is None
-
-
-def test_a_stop_kills_the_process_that_makes_the_first_map(many: Run) -> None:
-    with stop_on_signal() as stop:
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            _make_first_map(many, stop)
-    timer.join()
-    assert many.list_maps() == []
-    assert job_status(many.maps_folder) is None
-    assert not is_locked(many.maps_folder / LOCK_FILE)
+    with pytest.raises(KeyboardInterrupt):
+        make_map(tiny_run, config, progress)
+    assert config not in tiny_run.list_maps()
