@@ -51,13 +51,13 @@ class Benchmark:
 BENCHMARKS = [
     Benchmark(time_to_quality, 50, "full", keeps_curves=True),
     *([Benchmark(best, 120, "full", keeps_curves=True)] if "best" in PRESETS else []),
-    Benchmark(throughput, 1.5),
+    Benchmark(throughput, 1),
     Benchmark(package, 0.5),
-    Benchmark(start_up, 1),
+    Benchmark(start_up, 1.5),
     Benchmark(dragging, 0.5),
-    Benchmark(dragging_beside_a_training, 1.5),
     Benchmark(pointing, 0.5),
     Benchmark(answers, 0.5),
+    Benchmark(dragging_beside_a_training, 1.5, "full"),
     Benchmark(pointing_at_many, 2, "full"),
 ]
 

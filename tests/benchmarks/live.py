@@ -13,13 +13,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from vae import open_run
 from vae.runs import CHECKPOINTS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLORE = ROOT / "dashboard" / "app.py"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WINDOW: ViewportSize = {"width": 1280, "height": 800}
 POLLING = 20
 """Milliseconds between two looks at a condition: the default, every frame, makes the browser draw and keeps a core busy."""
 
@@ -31,13 +33,23 @@ from conftest import find_browser, free_port, serve  # noqa: E402
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        yield playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
+
+
+@contextlib.contextmanager
+def new_browser() -> Iterator[BrowserContext]:
+    """A headless Chromium with a new profile on the disk, as an installed browser has one."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        context = playwright.chromium.launch_persistent_context(
+            folder, executable_path=find_browser(), args=ARGUMENTS, viewport=WINDOW
+        )
+        yield context
+        context.close()
 
 
 def window(chromium: Browser) -> BrowserContext:
     """A visitor's window, with a cache of its own."""
-    return chromium.new_context(viewport={"width": 1280, "height": 800})
+    return chromium.new_context(viewport=WINDOW)
 
 
 @contextlib.contextmanager

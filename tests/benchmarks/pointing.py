@@ -9,7 +9,7 @@ from figures import Figure, measured
 from live import EXPLORE, POLLING, browser, open_watched, served, window
 from many import seventy_thousand
 from playwright.sync_api import Page, WebSocket
-from start import first_figures
+from start import next_visitors
 
 HOVERS = 300
 CLICKS = 12
@@ -60,9 +60,10 @@ def pointing() -> list[Figure]:
 
 def pointing_at_many() -> list[Figure]:
     """The same with 70,000 images, and the first map that a visitor sees."""
-    with seventy_thousand() as environment, browser() as chromium, served(EXPLORE, environment) as explore:
-        first = first_figures(chromium, explore, "70,000 images: ", most=3.0)
-        seen = measure(window(chromium).new_page(), explore)
+    with seventy_thousand() as environment, served(EXPLORE, environment) as explore:
+        first = next_visitors(explore, "70,000 images: ", 3.0)
+        with browser() as chromium:
+            seen = measure(window(chromium).new_page(), explore)
     return [*first, *_clicks("70,000 images: ", seen, {}), *_figures("70,000 images: ", seen)]
 
 
