@@ -8,6 +8,7 @@ z each, nats summed over pixels, as ``python -m vae evaluate`` does. Nothing is 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import statistics
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def curve_of(preset: PresetName, seed: int, until: float, results: Results) -> C
             continue
         curve.seconds.append(line["seconds"])
         curve.nats.append(line["nats"])
-        results.curves[name] = asdict(curve)
+        results.curves[name] = dataclasses.asdict(curve)
         print(f"    {name}, epoch {len(curve.nats)}: {sum(curve.seconds):,.1f} s, {curve.nats[-1]:.2f} nats", flush=True)
     if not curve.is_whole:
         raise ValueError(f"the training of {name} ended after {len(curve.nats)} epochs")
@@ -124,7 +125,7 @@ def report(preset: PresetName, seed: int, until: float) -> Iterator[dict[str, fl
     test = load_dataset("fashion-mnist", "test")
     started = time.perf_counter()
     data, held = load_dataset("fashion-mnist", "train"), load_dataset("fashion-mnist", "validation")
-    config = type(PRESETS[preset].train)(**PRESETS[preset].train.__dict__ | {"seed": seed})
+    config = dataclasses.replace(PRESETS[preset].train, seed=seed)
     state = new_state(PRESETS[preset].model_for(data.image_shape), config, choose_device())
     yield {"set_up": time.perf_counter() - started}
     started = time.perf_counter()

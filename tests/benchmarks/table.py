@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from figures import Figure
 from results import Results
 
@@ -12,10 +14,10 @@ HEAD = ("what", "figure", "beside it", "target")
 
 def number(value: float) -> str:
     """Three significant digits, whole from 100 up, thousands apart."""
-    if value == 0 or abs(value) >= 100:
+    rounded = float(f"{value:.3g}")
+    if rounded == 0 or abs(rounded) >= 100:
         return f"{value:,.0f}"
-    digits = 3 - len(f"{abs(value):.0f}") if abs(value) >= 1 else 3
-    return f"{value:.{digits}f}"
+    return f"{rounded:.{2 - math.floor(math.log10(abs(rounded)))}f}"
 
 
 def amount(value: float, unit: str) -> str:
@@ -29,20 +31,15 @@ def taken(figure: Figure) -> str:
     return "" if figure.statistic == "once" else f"{figure.statistic} of {figure.n:,}"
 
 
-def times(ratio: float) -> str:
-    """A ratio in words of one place: ``10.9 times``."""
-    return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.1f} times" if ratio >= 1 else f"{ratio:.2f} times"
-
-
 def cells(figure: Figure) -> tuple[str, str, str, str]:
     """The four cells of a figure's row, as `HEAD`."""
     beside = ""
     if figure.baseline_value is not None:
         beside = f"{figure.baseline}: {amount(figure.baseline_value, figure.unit)}"
-        beside += f", ratio {times(figure.ratio).removesuffix(' times')}" if figure.ratio is not None else ""
+        beside += f", ratio {number(figure.ratio)}" if figure.ratio is not None else ""
     bound = "at most" if figure.better == "lower" else "at least"
-    targets = [f"{bound} {number(figure.target)}"] if figure.target is not None else []
-    targets += [times(figure.target_ratio)] if figure.target_ratio is not None else []
+    targets = [f"{bound} {figure.target:,g}"] if figure.target is not None else []
+    targets += [f"{figure.target_ratio:,g} times"] if figure.target_ratio is not None else []
     target = f"{', '.join(targets)}: {'met' if figure.met else 'missed'}" if targets else ""
     value = amount(figure.value, figure.unit)
     value += f" ({taken(figure)})" if taken(figure) else ""
