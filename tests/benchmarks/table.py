@@ -80,7 +80,7 @@ def markdown(results: Results) -> str:
     ]
     rows = [HEAD, ("---",) * len(HEAD), *map(cells, shown)]
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return f"{provenance(results)} {durations(results)}\n\n{table}"
+    return f"{provenance(results)} {durations(results)}".strip() + f"\n\n{table}"
 
 
 def between(readme: str) -> str:

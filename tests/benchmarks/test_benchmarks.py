@@ -19,6 +19,8 @@ from quality import Curve, curve_of, recipe_of, report
 from results import Results, begin, from_json, to_json, write
 from table import BEGIN, END, between, cells, markdown, number, with_table
 
+from vae import PRESETS
+
 if TYPE_CHECKING:
     from tests.conftest import Workspace
 
@@ -230,7 +232,7 @@ def test_a_training_reports_its_set_up_and_every_epoch(
     for part in ("train", "t10k"):
         write_idx(folder / f"{part}-images-idx3-ubyte", images)
     whole = list(report("fast", 0, 0.0))
-    assert len(whole) == 1 + quality.PRESETS["fast"].train.epochs
+    assert len(whole) == 1 + PRESETS["fast"].train.epochs
     assert set(whole[0]) == {"set_up"}
     assert all(set(line) == {"seconds", "nats"} for line in whole[1:])
     stopped = list(report("fast", 0, whole[2]["nats"]))
