@@ -31,8 +31,8 @@ test: $(READY)  ## lint, types, and every test, the browser's among them
 	  $(PYTEST) -m "not browser and not long"; status=$$?; sh tests/e2e/ensure_browser.sh --say; exit $$status; \
 	fi
 
-bench: $(READY)  ## figures of this machine, each beside its baseline
-	$(BIN)/python tests/benchmarks --full
+bench: $(READY)  ## figures of this machine, each beside its baseline: 5 minutes (FULL=1: hours)
+	$(BIN)/python tests/benchmarks $(if $(FULL),--full)
 
 soak: $(READY)  ## long and brutal: the long tests; trainings killed at random moments, compared with whole ones
 	$(BIN)/python -m pytest -q -m long

@@ -1,14 +1,25 @@
-"""How live a drag is: `measure` works on any page with the latent sliders, `measure_plain` asks plain sliders the same."""
+"""How live a drag on Explore is, beside a plain slider, and beside a training on the same cores."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import json
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import plain
+from figures import Figure, measured
+from live import EXPLORE, POLLING, browser, copied_run, open_watched, served, window
 from playwright.sync_api import Locator, Page
 
-POLLING = 20
-"""Milliseconds between two looks at a condition: the default, every frame, makes the browser draw and keeps a core busy."""
+from vae.runs import CHECKPOINTS_VARIABLE
+
+SECONDS = 3.0
+RELEASES = 20
 PERIOD = 1.3
 """Seconds in which the thumb goes to and fro once."""
 
@@ -45,25 +56,6 @@ WATCH = """(decoded) => {
     generation = Object.values(window.__latent)[0]["latent:preview"].generation;
 }"""
 
-WATCH_PLAIN = """() => {
-    const seen = window.__plain = {asked: [], shown: []};
-    window.addEventListener("keydown", (event) => seen.asked.push(event.timeStamp), true);
-    const watch = new MutationObserver(() => {
-        const image = document.querySelector("[data-testid=stImage] img");
-        if (!image || image.src === watch.last) return;
-        watch.last = image.src;
-        image.decode().then(() => requestAnimationFrame(() => setTimeout(() => seen.shown.push(performance.now()))));
-    });
-    watch.last = document.querySelector("[data-testid=stImage] img").src;
-    watch.observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]});
-}"""
-
-
-def quantile(values: list[float], share: float) -> float:
-    """The value that ``share`` of them do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
 
 def _travel(page: Page, thumb: Locator, seconds: float) -> float:
     """Drag to and fro over most of the track for that long, then let go; returns how long it took."""
@@ -80,73 +72,109 @@ def _travel(page: Page, thumb: Locator, seconds: float) -> float:
     return passed
 
 
-def measure(page: Page, sent: list[object], seconds: float = 3.0, releases: int = 20) -> dict[str, float]:
-    """Drag the first slider of an open page, then let go of it many times.
+@dataclass(frozen=True)
+class Drag:
+    """One drag of `SECONDS`: milliseconds from each move to its picture, and rates."""
 
-    Args:
-        page: shows the sliders, with no commit under way.
-        sent: what the page's WebSocket has sent so far, appended to as it sends (`open_watched`).
-        seconds: the length of the drag.
-        releases: how often the thumb is let go for the second part.
+    latencies: list[float]
+    frames_a_second: float
+    pictures_a_second: float
+    moves_of_the_cursor: float
+    """Of the map's, for each picture."""
 
-    Returns:
-        Times in milliseconds; messages from the client during the drag; cursor events per drawn picture.
-    """
-    thumb, before = page.get_by_role("slider").first, len(sent)
-    figures = measure_drag(page, seconds)
-    messages = len(sent) - before
+
+def measure_drag(page: Page) -> Drag:
+    """Drag the first slider of an open page; the button is still down when it returns."""
+    thumb = page.get_by_role("slider").first
+    page.get_by_role("img", name="Decoded image").evaluate(WATCH)
+    thumb.scroll_into_view_if_needed()
+    taken = _travel(page, thumb, SECONDS)
+    seen = page.evaluate("() => ({...window.__drag})")
+    cursor = seen["previews"] / max(1, seen["draws"])
+    return Drag(seen["latencies"], seen["frames"] / taken, seen["draws"] / taken, cursor)
+
+
+def measure_releases(page: Page, count: int) -> list[float]:
+    """After `measure_drag`: let go, then take hold and let go again so many times. Milliseconds from each release to the
+    frame with the new strips."""
     page.mouse.up()
     page.wait_for_function("() => window.__drag.answered.length === 1", polling=POLLING)
     page.evaluate("() => { window.__drag.answered = []; window.__drag.released = []; }")
-    box = thumb.bounding_box() or {"x": 0.0, "y": 0.0, "width": 0.0, "height": 0.0}
-    for turn in range(releases):
-        page.mouse.move(
-            box["x"] + box["width"] * (0.2 + 0.6 * ((7 * turn) % releases) / releases), box["y"] + box["height"] / 2
-        )
+    box = page.get_by_role("slider").first.bounding_box()
+    if box is None:
+        raise ValueError("the slider is not on the screen")
+    for turn in range(count):
+        share = 0.2 + 0.6 * ((7 * turn) % count) / count
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)
         page.mouse.down()
         page.mouse.up()
         page.wait_for_function("(count) => window.__drag.answered.length === count", arg=turn + 1, polling=POLLING)
     after = page.evaluate("() => window.__drag")
-    waits = [shown - let for let, shown in zip(after["released"], after["answered"], strict=True)]
-    return figures | {
-        "client_messages_during_drag": messages,
-        "release_to_strips_p50_ms": quantile(waits, 0.5),
-        "release_to_strips_p95_ms": quantile(waits, 0.95),
-    }
+    return [shown - let for let, shown in zip(after["released"], after["answered"], strict=True)]
 
 
-def measure_drag(page: Page, seconds: float = 3.0) -> dict[str, float]:
-    """The first part of `measure`; the button is still down when it returns. Times in milliseconds."""
-    thumb = page.get_by_role("slider").first
-    page.get_by_role("img", name="Decoded image").evaluate(WATCH)
-    thumb.scroll_into_view_if_needed()
-    taken = _travel(page, thumb, seconds)
-    drag = page.evaluate("() => ({...window.__drag})")
-    return {
-        "move_to_drawn_p50_ms": quantile(drag["latencies"], 0.5),
-        "move_to_drawn_p95_ms": quantile(drag["latencies"], 0.95),
-        "browser_frames_per_second": drag["frames"] / taken,
-        "pictures_per_second": drag["draws"] / taken,
-        "cursor_events_per_picture": drag["previews"] / max(1, drag["draws"]),
-    }
+def dragging() -> list[Figure]:
+    """A drag and releases on Explore, beside changes of a plain slider, in one run of one browser."""
+    with browser() as chromium, served(EXPLORE) as explore, served(plain.APP) as address:
+        page = window(chromium).new_page()
+        sent = open_watched(page, explore)
+        before = len(sent)
+        drag = measure_drag(page)
+        messages = len(sent) - before
+        releases = measure_releases(page, RELEASES)
+        page.context.close()
+        page = window(chromium).new_page()
+        plain.open_plain(page, address)
+        changes = plain.measure_changes(page, RELEASES)
+    beside = ("a plain `st.slider`, change to picture", changes)
+    return [
+        measured("drag: pointer to decoded picture", "ms", drag.latencies, "p95", beside),
+        Figure("drag: frames", "frames/s", drag.frames_a_second, better="higher"),
+        Figure("drag: pictures", "pictures/s", drag.pictures_a_second, better="higher"),
+        Figure("drag: moves of the map's cursor for a picture", "moves", drag.moves_of_the_cursor, better="higher"),
+        Figure("drag: messages from the client", "messages", messages, target=0),
+        measured("release to new strips", "ms", releases, "median", ("the plain slider's one picture", changes)),
+        measured("release to new strips", "ms", releases, "p95", ("the plain slider's one picture", changes), target=200),
+    ]
 
 
-def measure_plain(page: Page, changes: int = 20) -> dict[str, float]:
-    """How long a plain slider takes from a key to the new image, in milliseconds."""
-    thumb = page.get_by_role("slider").first
-    page.evaluate(WATCH_PLAIN)
-    for turn in range(changes):
-        thumb.press("ArrowRight" if turn % 2 else "ArrowLeft")
-        page.wait_for_function("(count) => window.__plain.shown.length === count", arg=turn + 1, polling=POLLING)
-    seen = page.evaluate("() => window.__plain")
-    waits = [shown - asked for asked, shown in zip(seen["asked"], seen["shown"], strict=True)]
-    return {"plain_change_to_image_p50_ms": quantile(waits, 0.5), "plain_change_to_image_p95_ms": quantile(waits, 0.95)}
+def dragging_beside_a_training() -> list[Figure]:
+    """The same drag without and with a training that was started as the page Train does; in turn, three of each."""
+    found: dict[bool, list[Drag]] = {False: [], True: []}
+    with copied_run() as environment, browser() as chromium, served(EXPLORE, environment) as explore:
+        for turn in range(6):
+            with _training(f"bench-{turn}", environment) if turn % 2 else contextlib.nullcontext():
+                page = window(chromium).new_page()
+                open_watched(page, f"{explore}/?run=fashion-mnist")
+                found[bool(turn % 2)].append(measure_drag(page))
+                page.context.close()
+    alone, beside = found[False], found[True]
+
+    def rates(drags: list[Drag]) -> list[float]:
+        return [drag.frames_a_second for drag in drags]
+
+    def latencies(drags: list[Drag]) -> list[float]:
+        return [latency for drag in drags for latency in drag.latencies]
+
+    name = "drag beside a training on the same cores"
+    return [
+        measured(f"{name}: frames", "frames/s", rates(beside), "median", ("without it", rates(alone)), better="higher"),
+        measured(f"{name}: pointer to picture", "ms", latencies(beside), "p95", ("without it", latencies(alone))),
+    ]
 
 
-def open_watched(page: Page, url: str) -> list[object]:
-    """Open a page; returns the list to which every message that it sends is added."""
-    sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.goto(url)
-    page.get_by_role("slider").first.wait_for(timeout=60_000)
-    return sent
+@contextlib.contextmanager
+def _training(name: str, environment: dict[str, str]) -> Iterator[None]:
+    """A training of the preset fast in the background, past its third step, while it lasts."""
+    command = [sys.executable, "-m", "vae", "train", "--run", name, "--epochs", "1000", "--background"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            status = Path(environment[CHECKPOINTS_VARIABLE]) / name / "status.json"
+            while not status.exists() or json.loads(status.read_bytes())["step"] < 3:
+                if process.poll() is not None:
+                    raise ValueError(f"the training ended with status {process.returncode}")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait()

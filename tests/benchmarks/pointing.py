@@ -1,17 +1,16 @@
-"""How live the map of an open Explore page is: hovering, clicking, zooming, and the first map that a visitor sees."""
+"""How live the map on Explore is: hovering, clicking, zooming; clicks beside a plain `st.plotly_chart`'s."""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
-from drag import POLLING, quantile
-from playwright.sync_api import BrowserContext, Page, WebSocket
+import plain
+from figures import Figure, measured
+from live import EXPLORE, POLLING, browser, open_watched, served, window
+from many import seventy_thousand
+from playwright.sync_api import Page, WebSocket
+from start import next_visitors
 
-LOADS = 5
-STAY = 2000  # ms that a visitor stays at least: the browser keeps what it translated a moment after it ran
 HOVERS = 300
 CLICKS = 12
 WHEELS = 40
@@ -44,66 +43,54 @@ WATCH = """() => {
     const tick = (now) => { if (last !== null) seen.frames.push(now - last); last = now; requestAnimationFrame(tick); };
     requestAnimationFrame(tick);
 }"""
-# Notes in the page when the frame after the points' first drawing is out, and that after plotly.js has taken them over.
-FIRST_PAINT = """() => {
-    const painted = window.__painted = {};
-    new MutationObserver((_, observer) => {
-        for (const [name, mark] of [["points", "renderer"], ["whole", "ready"]]) {
-            if (name in painted || !document.querySelector(`.latent-map[data-${mark}]`)) continue;
-            painted[name] = null;
-            requestAnimationFrame(() => setTimeout(() => { painted[name] = performance.now(); }));
-            if (name === "whole") observer.disconnect();
-        }
-    }).observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-renderer", "data-ready"]});
-}"""
-BEFORE = 3  # visits after which a browser keeps a script in translated form
+Values = dict[str, list[float]]
 
 
-def first_paint(contexts: Callable[[], AbstractContextManager[BrowserContext]], address: str, visits: int) -> dict[str, float]:
-    """From the request of the page to the first frame with the points, and to that in which plotly.js draws them, in ms:
-    medians of `LOADS`, each by a browser of its own that was there ``visits`` times before."""
-    found: dict[str, list[float]] = {"points": [], "whole": []}
-    for _ in range(LOADS):
-        with contexts() as context:
-            for visit in range(visits + 1):
-                painted = _visit(context, address)
-                if visit == visits:
-                    for name, taken in found.items():
-                        taken.append(painted[name])
-    return {name: statistics.median(taken) for name, taken in found.items()}
+def pointing() -> list[Figure]:
+    """The map of the shipped run: 10,000 images; clicks beside those on a plain chart."""
+    with browser() as chromium, served(EXPLORE) as explore, served(plain.APP) as address:
+        seen = measure(window(chromium).new_page(), explore)
+        page = window(chromium).new_page()
+        plain.open_plain(page, address)
+        original, decoded = plain.measure_clicks(page, CLICKS)
+    figures = _figures("", seen)
+    beside = {"selects": ("a plain `st.plotly_chart`", original), "strips": ("a plain `st.plotly_chart`, one picture", decoded)}
+    return [*_clicks("", seen, beside), *figures]
 
 
-def _visit(context: BrowserContext, address: str) -> dict[str, float]:
-    page = context.new_page()
-    page.add_init_script(f"({FIRST_PAINT})()")
-    page.goto(address)
-    page.wait_for_function("window.__painted.whole", polling=POLLING, timeout=60_000)
-    page.wait_for_timeout(STAY)
-    painted: dict[str, float] = page.evaluate("window.__painted")
-    page.close()
-    return painted
+def pointing_at_many() -> list[Figure]:
+    """The same with 70,000 images, and the first map that a visitor sees."""
+    with seventy_thousand() as environment, served(EXPLORE, environment) as explore:
+        first = next_visitors(explore, "70,000 images: ", 3.0)
+        with browser() as chromium:
+            seen = measure(window(chromium).new_page(), explore)
+    return [*first, *_clicks("70,000 images: ", seen, {}), *_figures("70,000 images: ", seen)]
 
 
-def measure(page: Page, address: str) -> dict[str, float]:
-    """Figures of the Explore page at ``address``, times in ms. The page is opened, and its selection changes."""
+def _clicks(where: str, seen: Values, beside: dict[str, tuple[str, list[float]]]) -> list[Figure]:
+    parts = (("selects", "click to original"), ("answers", "click to numbers"), ("strips", "click to new strips"))
+    return [measured(where + what, "ms", seen[key], "p95", beside.get(key)) for key, what in parts]
+
+
+def _figures(where: str, seen: Values) -> list[Figure]:
+    return [
+        measured(f"{where}hover to thumbnail", "ms", seen["hovers"], "p95"),
+        measured(f"{where}received on a click", "bytes", seen["received"], "most"),
+        measured(f"{where}frame while zooming", "ms", seen["frames"], "p95"),
+    ]
+
+
+def measure(page: Page, address: str) -> Values:
+    """What happens on the Explore page at ``address``, in ms and bytes. Its selection changes."""
     sockets: list[WebSocket] = []
     page.on("websocket", lambda socket: sockets.append(socket))
-    page.goto(address)
-    page.wait_for_selector(".latent-map[data-ready][data-sprites=ready]", timeout=60_000)
-    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
+    open_watched(page, address)
     page.evaluate(WATCH)
     spots = _hover(page)
     received = _click(page, spots[:: max(1, len(spots) // CLICKS)][:CLICKS], sockets)
     _wheel(page, spots[len(spots) // 2])
-    seen: dict[str, list[float]] = page.evaluate("window.__map")
-    return {
-        "hover to picture, p95": quantile(seen["hovers"], 0.95),
-        "click to original at hand, p95": quantile(seen["selects"], 0.95),
-        "click to numbers, p95": quantile(seen["answers"], 0.95),
-        "click to new strips, p95": quantile(seen["strips"], 0.95),
-        "bytes received on a click, most": max(received),
-        "frame while zooming, p95": quantile(seen["frames"], 0.95),
-    }
+    seen: Values = page.evaluate("window.__map")
+    return seen | {"received": [float(count) for count in received]}
 
 
 def _hover(page: Page) -> list[tuple[float, float]]:
@@ -128,7 +115,7 @@ def _click(page: Page, spots: list[tuple[float, float]], sockets: list[WebSocket
     received: list[int] = []
     for socket in sockets:
         socket.on("framereceived", lambda frame: received.append(len(frame)))
-    sums = []
+    sums: list[int] = []
     for spot in spots:
         received.clear()
         page.mouse.click(*spot)

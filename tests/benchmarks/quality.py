@@ -1,0 +1,192 @@
+"""How long a preset trains until the test set's -ELBO is at a level. ``quality.py PRESET SEED`` trains in a process of its own.
+
+The clock runs from the first read of the training images: set-up of data, model and optimizer, every gradient step and the
+validation after each epoch. It stands while the test set is scored after each epoch: all 10,000 images in fp32, one sample of
+z each, nats summed over pixels, as ``python -m vae evaluate`` does. Nothing is chosen by these numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from figures import Figure, measured
+from results import Results
+
+from vae import PRESETS, Epoch, choose_device, encode_images, load_dataset, new_state, train
+from vae.config import PresetName, to_json
+
+LEVEL = 242.0
+"""Nats per image, which the notes' recipe reaches near its 36th epoch."""
+SEEDS = (0, 1, 2)
+NOTES_EPOCHS = PRESETS["notes"].train.epochs
+MOST_SECONDS, BEST_LEVEL = 7200.0, 232.5
+"""What the preset best should take, and end at."""
+
+
+@dataclass
+class Curve:
+    """A training: its configuration, how far it was run and when; of each epoch its seconds and the test's nats after it."""
+
+    recipe: dict[str, Any]
+    until: float
+    """It was left at this level of the test's -ELBO (0: never)."""
+    date: str
+    set_up: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    nats: list[float] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the training got as far as it was to be run."""
+        return bool(self.nats) and (self.nats[-1] <= self.until or len(self.nats) == self.recipe["train"]["epochs"])
+
+    def epochs_to(self, level: float) -> int:
+        """The first epoch with the test's -ELBO at or below a level.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for epoch, nats in enumerate(self.nats, 1):
+            if nats <= level:
+                return epoch
+        raise ValueError(
+            f"after {len(self.nats)} epochs the test's −ELBO is {min(self.nats, default=math.inf):.2f}, above {level}"
+        )
+
+    def time_to(self, level: float) -> float:
+        """Seconds until the end of that epoch.
+
+        Raises:
+            ValueError: as `epochs_to`.
+        """
+        return list(accumulate(self.seconds, initial=self.set_up))[self.epochs_to(level)]
+
+    @property
+    def whole(self) -> float:
+        """Seconds of all that was run."""
+        return self.set_up + sum(self.seconds)
+
+
+def recipe_of(preset: PresetName, seed: int) -> dict[str, Any]:
+    """What decides a curve's course: the preset's configuration, with that seed."""
+    chosen = PRESETS[preset]
+    return {"model": to_json(chosen.model), "train": to_json(chosen.train) | {"seed": seed}}
+
+
+def curve_of(preset: PresetName, seed: int, until: float, results: Results) -> Curve:
+    """The curve of a training, from ``results`` if the same was run before, else run now and kept there.
+
+    Raises:
+        ValueError: the training failed.
+    """
+    name, recipe = f"{preset}, seed {seed}", json.loads(json.dumps(recipe_of(preset, seed)))
+    kept = Curve(**results.curves[name]) if name in results.curves else None
+    if kept and kept.is_whole and (kept.recipe, kept.until) == (recipe, until):
+        return kept
+    curve = Curve(recipe, until, time.strftime("%Y-%m-%d"))
+    for line in _lines(preset, seed, until):
+        if "set_up" in line:
+            curve.set_up = line["set_up"]
+            continue
+        curve.seconds.append(line["seconds"])
+        curve.nats.append(line["nats"])
+        results.curves[name] = dataclasses.asdict(curve)
+        print(f"    {name}, epoch {len(curve.nats)}: {sum(curve.seconds):,.1f} s, {curve.nats[-1]:.2f} nats", flush=True)
+    if not curve.is_whole:
+        raise ValueError(f"the training of {name} ended after {len(curve.nats)} epochs")
+    return curve
+
+
+def _lines(preset: str, seed: int, until: float) -> Iterator[dict[str, float]]:
+    """What `report` prints in a process of its own, as it comes."""
+    command = [sys.executable, str(Path(__file__)), preset, str(seed), "--until", str(until)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield from map(json.loads, process.stdout)
+        finally:
+            process.terminate()
+
+
+def report(preset: PresetName, seed: int, until: float) -> Iterator[dict[str, float]]:
+    """Train; gives the seconds of the set-up, then of each epoch, with the test's -ELBO after it."""
+    test = load_dataset("fashion-mnist", "test")
+    started = time.perf_counter()
+    data, held = load_dataset("fashion-mnist", "train"), load_dataset("fashion-mnist", "validation")
+    config = dataclasses.replace(PRESETS[preset].train, seed=seed)
+    state = new_state(PRESETS[preset].model_for(data.image_shape), config, choose_device())
+    yield {"set_up": time.perf_counter() - started}
+    started = time.perf_counter()
+    for event in train(state, data, held):
+        if not isinstance(event, Epoch):
+            continue
+        seconds = time.perf_counter() - started
+        nats = -float(encode_images(state.serving.eval(), test.images).elbo.astype("float64").mean())
+        yield {"seconds": seconds, "nats": nats}
+        if nats <= until:
+            return
+        started = time.perf_counter()
+
+
+def time_to_quality(results: Results) -> list[Figure]:
+    """Three trainings of fast, whole, against one of notes until `LEVEL`; that one is kept, and run again only if its preset,
+    the machine or the versions have changed."""
+    notes = curve_of("notes", 0, LEVEL, results)
+    fast = []
+    for seed in SEEDS:
+        results.curves.pop(f"fast, seed {seed}", None)
+        fast.append(curve_of("fast", seed, 0.0, results))
+    all_of_notes = notes.set_up + NOTES_EPOCHS * statistics.median(notes.seconds)
+    epochs = statistics.median(curve.epochs_to(LEVEL) for curve in fast)
+    return [
+        measured(
+            f"train `fast` to {LEVEL:g} nats of test −ELBO",
+            "s",
+            [curve.time_to(LEVEL) for curve in fast],
+            "median",
+            ("`notes`, one training", [notes.time_to(LEVEL)]),
+            target_ratio=100,
+            note=f"epoch {epochs:g}; `notes`: epoch {notes.epochs_to(LEVEL)}, {notes.date}",
+        ),
+        measured(
+            "train `fast`, all of it",
+            "s",
+            [curve.whole for curve in fast],
+            "median",
+            (f"`notes`, {NOTES_EPOCHS} times its median epoch", [all_of_notes]),
+            target_ratio=150,
+        ),
+        measured("test −ELBO of `fast` after all of it", "nats per image", [curve.nats[-1] for curve in fast]),
+    ]
+
+
+def best(results: Results) -> list[Figure]:
+    """One training of the preset best, whole."""
+    results.curves.pop("best, seed 0", None)
+    curve = curve_of("best", 0, 0.0, results)  # type: ignore[arg-type]
+    return [
+        Figure("train `best`, all of it", "s", curve.whole, target=MOST_SECONDS),
+        Figure("test −ELBO of `best` after all of it", "nats per image", curve.nats[-1], target=BEST_LEVEL),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("preset", choices=list(PRESETS))
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--until", type=float, default=0.0)
+    options = parser.parse_args()
+    for line in report(options.preset, options.seed, options.until):
+        print(json.dumps(line), flush=True)
