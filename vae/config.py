@@ -303,6 +303,7 @@ class Preset:
     """A named, complete configuration, for images of any shape."""
 
     summary: str
+    """What it is, in words that hold for any data."""
     model: ModelConfig
     train: TrainConfig
 
@@ -334,12 +335,12 @@ PRESETS: dict[PresetName, Preset] = {
         ),
     ),
     "fast": Preset(
-        summary="small strided convolutions, a moving average of the weights: a good model in a minute or two",
+        summary="small and quick, twelve epochs",
         model=ModelConfig(widths=(16, 32), blocks=0, hidden=256),
         train=TrainConfig(epochs=12, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
     ),
     "large": Preset(
-        summary="the recipe of the shipped run: residual blocks, more epochs",
+        summary="the shipped run's recipe: wider, residual blocks, mixed precision, thirty epochs",
         model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),
