@@ -187,7 +187,7 @@ def lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
         uirevision=title,
     )
     figure.update_xaxes(title={"text": x_title, "font": {"size": 12}, "standoff": 4})
-    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}, "standoff": 8}, automargin=True)
+    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}, "standoff": 14}, automargin=True)
 
 
 def _plain(text: str) -> str:

@@ -328,7 +328,7 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "notes": Preset(
-        summary="the lecture notes' recipe: plain convolutions, Adam at a constant rate, fp32",
+        summary="the lecture notes' recipe, unchanged",
         model=ModelConfig(architecture="plain", widths=(16, 64), blocks=0, hidden=0),
         train=TrainConfig(
             epochs=200, batch_size=1024, learning_rate=1e-3, schedule="constant", precision="fp32", channels_last=False
@@ -340,7 +340,7 @@ PRESETS: dict[PresetName, Preset] = {
         train=TrainConfig(epochs=12, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
     ),
     "large": Preset(
-        summary="the shipped run's recipe: wider, residual blocks, mixed precision, thirty epochs",
+        summary="the shipped run's recipe, thirty epochs",
         model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),

@@ -30,7 +30,11 @@ def start_training(name: str, dataset: str, preset: str, model: ModelConfig, con
         JobError: the name is taken, by a run or by a training that has just been started; or nothing can be written.
     """
     if (run_path(name) / "config.json").exists():
-        raise _taken(name) if _is_at_work(name) else JobError(f"a run named {name} exists: choose another name, or resume that one")
+        raise (
+            _taken(name)
+            if _is_at_work(name)
+            else JobError(f"a run named {name} exists: choose another name, or resume that one")
+        )
     arguments = ["--dataset", dataset, "--preset", preset, "--device", device]
     for kind in (model, config):
         arguments += _arguments(kind)
