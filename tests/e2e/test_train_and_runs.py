@@ -1,4 +1,4 @@
-"""The pages Train and Runs in a browser, without a training: when they ask for news, and what a checker of accessibility says."""
+"""The pages Train and Runs in a browser, without a training: when they ask for news, and what axe finds."""
 
 from __future__ import annotations
 

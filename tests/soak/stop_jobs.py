@@ -1,7 +1,7 @@
 """Stop imports and map making, as the dashboard's buttons do, at random moments, and tell how long each took to end.
 
-``make soak``. Everything happens in a folder of its own that is removed. A stop that takes longer than `MOST_SECONDS`, or leaves
-something half-made, counts as failed.
+``make soak``. Everything happens in a folder of its own that is removed. A stop that takes longer than `MOST_SECONDS`, or that
+leaves something half-made, counts as failed.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def made(maps: Path) -> set[Path]:
     return {*maps.glob("*.npz"), *(path for path in data.iterdir() if not path.name.startswith(".upload-")), *staged}
 
 
-def stopped_after(begin: Callable[[], Path], wait: float) -> tuple[float, str, str]:
-    """Start a job, stop it after so many seconds: how long it took to be gone, how it ended, and in which stage it was."""
+def stopped_after(begin: Callable[[], Path], wait: float) -> tuple[float, float, str, str]:
+    """Start a job, stop it after so many seconds: how long until it was told as stopped, and until its process was gone; how it
+    ended, and in which stage it was."""
     from dashboard import jobs
 
     folder = begin()
@@ -72,11 +73,15 @@ def stopped_after(begin: Callable[[], Path], wait: float) -> tuple[float, str, s
     before = jobs.watch(folder)
     pressed = time.monotonic()
     jobs.stop(folder)
-    while (status := jobs.watch(folder)) is not None and (status.state == "running" or jobs.is_held(folder)):
+    while (status := jobs.watch(folder)) is not None and status.state == "running":
         time.sleep(0.01)
-    took = time.monotonic() - pressed
+    told = time.monotonic() - pressed
+    while jobs.is_held(folder):
+        time.sleep(0.01)
+    gone = time.monotonic() - pressed
+    jobs.imports()  # what the page Dataset looks at: what one left that had not begun is taken away
     jobs.forget(folder)
-    return took, status.state if status else "unknown", before.stage if before else ""
+    return told, gone, status.state if status else "unknown", before.stage if before else ""
 
 
 def soak(stops: int, seed: int) -> int:
@@ -105,11 +110,11 @@ def soak(stops: int, seed: int) -> int:
             longest = 0.0
             for _ in range(max(1, stops // len(kinds))):
                 before, wait = made(run.maps_folder), moments.uniform(0.0, most)
-                took, state, stage = stopped_after(begin, wait)
+                told, gone, state, stage = stopped_after(begin, wait)
                 fresh = made(run.maps_folder) - before
-                wrong += took > MOST_SECONDS or state not in ("stopped", "finished") or (state == "stopped" and bool(fresh))
-                print(f"{kind} after {wait:4.1f} s ({stage}): {state} {took:.2f} s later", flush=True)
-                longest = max(longest, took)
+                wrong += gone > MOST_SECONDS or state not in ("stopped", "finished") or (state == "stopped" and bool(fresh))
+                print(f"{kind} after {wait:4.1f} s ({stage}): {state} {told:.2f} s later, gone {gone:.2f} s later", flush=True)
+                longest = max(longest, gone)
                 for path in fresh:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             print(f"{kind}: gone {longest:.2f} s after the stop, at most", flush=True)
