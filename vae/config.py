@@ -345,7 +345,7 @@ PRESETS: dict[PresetName, Preset] = {
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),
     "best": Preset(
-        summary="the best ELBO in an hour or two: wider residual stages, a moving average of the weights",
+        summary="wide and patient, twenty-eight epochs",
         model=ModelConfig(widths=(48, 96), blocks=1, hidden=512),
         train=TrainConfig(epochs=28, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.05, ema_decay=0.999),
     ),

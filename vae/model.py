@@ -141,6 +141,9 @@ class VAE(nn.Module):
 class _Affine(nn.Module):
     """What a batch normalisation does in evaluation mode: ``scale * x + shift``, one pair for each channel."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         assert norm.running_mean is not None
