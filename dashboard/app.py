@@ -17,6 +17,10 @@ STYLE = """
 [data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem; }
 .stMainBlockContainer { padding: 2.6rem 1.25rem 1.5rem; }
 [data-testid=stSidebarUserContent] { padding-top: 0; }
+/* the theme's first colour is pale in the dark, and Streamlit writes on it in white */
+[data-testid=stBaseButton-primary]:enabled, .stMultiSelect [data-tag] {
+  color: light-dark(#ffffff, #11141d);
+}
 [data-testid=stCaptionContainer] { color: inherit; opacity: 0.82; } /* fainter, small text is hard to read */
 """
 

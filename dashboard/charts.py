@@ -16,6 +16,8 @@ GREY = "#7f8694"
 INK = "#d6006c"
 """Stands out from every class's colour, on light and on dark."""
 MAX_DIMENSIONS = 64
+FEW_EPOCHS = 8
+"""Over so few, plotly would set ticks between whole numbers."""
 _MARGIN = {"l": 8, "r": 8, "t": 34, "b": 8}
 
 
@@ -58,10 +60,18 @@ def curves(title: str, x_title: str, y_title: str, lines: Sequence[Curve], level
         place = {"x": 0.01, "xref": "paper", "y": level.y, "yanchor": "bottom", "showarrow": False}
         figure.add_annotation(text=f"{_plain(level.name)}: {level.y:,.1f}", font={"size": 11}, **place)
     lay_out(figure, title, x_title, y_title)
+    if all(bool((line.x % 1 == 0).all()) for line in lines):
+        _whole_ticks(figure, max((float(np.ptp(line.x)) for line in lines if len(line.x)), default=0.0))
     limits = _limits(lines, levels)
     if limits is not None:
         figure.update_yaxes(range=limits)
     return figure
+
+
+def _whole_ticks(figure: go.Figure, span: float) -> None:
+    """No half epochs on the axis of a training that has just begun."""
+    if span < FEW_EPOCHS:
+        figure.update_xaxes(tickmode="linear", tick0=0, dtick=1)
 
 
 def _limits(lines: Sequence[Curve], levels: Sequence[Level]) -> tuple[float, float] | None:
@@ -95,6 +105,7 @@ def kl_heat_map(epochs: Sequence[int], kl: Float64[np.ndarray, "n latent"]) -> g
     shown = "" if len(order) == kl.shape[1] else f", the strongest {len(order)} of {kl.shape[1]:,}"
     lay_out(figure, f"KL per latent dimension{shown}", "epoch", "latent dimension")
     figure.update_yaxes(autorange="reversed", type="category", showticklabels=len(order) <= 32, ticks="", showgrid=False)
+    _whole_ticks(figure, epochs[-1] - epochs[0])
     figure.update_layout(height=2 * HEIGHT)
     return figure
 
@@ -176,7 +187,7 @@ def lay_out(figure: go.Figure, title: str, x_title: str, y_title: str) -> None:
         uirevision=title,
     )
     figure.update_xaxes(title={"text": x_title, "font": {"size": 12}, "standoff": 4})
-    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}, "standoff": 4})
+    figure.update_yaxes(title={"text": y_title, "font": {"size": 12}, "standoff": 14}, automargin=True)
 
 
 def _plain(text: str) -> str:

@@ -192,6 +192,13 @@ def _load(path: Path, fingerprint: Fingerprint) -> LoadedRun:
     encodings = run.load_encodings()
     if len(encodings) != len(data):
         raise RunError(f"{run.path}: {len(encodings):,} encodings for {len(data):,} test images: remake them with evaluate")
+    first = encode_images(model, data.images[:1])
+    answers = (decode_images(model, encodings.mean[:1]), first.mean, first.logvar, first.reconstruction)
+    if not all(np.isfinite(answer).all() for answer in answers):  # of finite weights, too, if they are large enough
+        raise RunError(
+            f"{run.path}: expected a model that answers in numbers, found NaN or infinity for the first test image: "
+            "restore its weights, or train it anew"
+        )
     gc.freeze()  # Streamlit collects garbage after every run of a page: what is loaded for all need not be searched each time
     return LoadedRun(run, digest, data, encodings, model, threading.Lock())
 

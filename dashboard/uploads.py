@@ -16,7 +16,7 @@ import streamlit as st
 
 from dashboard import jobs
 from dashboard.markdown import plain
-from dashboard.permissions import changes_allowed
+from dashboard.permissions import changes_allowed, may_change
 from dashboard.pictures import enlarged
 from dashboard.projection_panel import duration_words
 from dashboard.training.form import train_on
@@ -82,7 +82,7 @@ def _follow(names: list[str]) -> None:
         st.markdown(f"Importing **{plain(name)}**")
         share = min(status.done / status.total, 1.0) if status.total else 0.0
         st.progress(share, "Cancelling" if name in cancelled else progress_words(status))
-        if st.button("Cancel", key=f"dataset-{name}-cancel", icon=":material/close:"):
+        if may_change()[0] and st.button("Cancel", key=f"dataset-{name}-cancel", icon=":material/close:"):
             cancelled.add(name)
             jobs.stop(upload_folder(name))
     st.caption("It goes on in a process of its own: this page may be left, reloaded or closed.")
@@ -127,7 +127,7 @@ def _tell_end(name: str, status: JobStatus) -> None:
         if is_kept and st.button("Train on it", key=f"dataset-{name}-train", icon=":material/model_training:", type="primary"):
             train_on(name)
             st.switch_page("views/train.py")
-        if st.button("Dismiss", key=f"dataset-{name}-dismiss"):
+        if may_change()[0] and st.button("Dismiss", key=f"dataset-{name}-dismiss"):
             jobs.discard(upload_folder(name))
             st.rerun()
 

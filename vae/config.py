@@ -303,6 +303,7 @@ class Preset:
     """A named, complete configuration, for images of any shape."""
 
     summary: str
+    """What it is, in words that hold for any data."""
     model: ModelConfig
     train: TrainConfig
 
@@ -327,24 +328,24 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "notes": Preset(
-        summary="the lecture notes' recipe: plain convolutions, Adam at a constant rate, fp32",
+        summary="the lecture notes' recipe, unchanged",
         model=ModelConfig(architecture="plain", widths=(16, 64), blocks=0, hidden=0),
         train=TrainConfig(
             epochs=200, batch_size=1024, learning_rate=1e-3, schedule="constant", precision="fp32", channels_last=False
         ),
     ),
     "fast": Preset(
-        summary="small strided convolutions, a moving average of the weights: a good model in a minute or two",
+        summary="small and quick, twelve epochs",
         model=ModelConfig(widths=(16, 32), blocks=0, hidden=256),
         train=TrainConfig(epochs=12, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
     ),
     "large": Preset(
-        summary="the recipe of the shipped run: residual blocks, more epochs",
+        summary="the shipped run's recipe, thirty epochs",
         model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),
     "best": Preset(
-        summary="the best ELBO in an hour or two: wider residual stages, a moving average of the weights",
+        summary="wide and patient, twenty-eight epochs",
         model=ModelConfig(widths=(48, 96), blocks=1, hidden=512),
         train=TrainConfig(epochs=28, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.05, ema_decay=0.999),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import torch
@@ -135,6 +136,36 @@ class VAE(nn.Module):
     def parameter_count(self) -> int:
         """The number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class _Affine(nn.Module):
+    """What a batch normalisation does in evaluation mode: ``scale * x + shift``, one pair for each channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("shift", (norm.bias.detach() - norm.running_mean * scale)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, width, h, w)`` to the same shape."""
+        return torch.addcmul(self.shift, x, self.scale)
+
+
+def frozen_decoder(model: VAE) -> Decoder:
+    """A copy of the decoder for many gradient steps in z: that of evaluation mode, the same numbers but for rounding. Without
+    the normalisations' bookkeeping a step takes about a tenth less."""
+    decoder = copy.deepcopy(model.decoder).requires_grad_(False).eval()
+    for module in list(decoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, _Affine(child))
+    return decoder
 
 
 def empty_model(config: ModelConfig) -> VAE:

@@ -52,8 +52,8 @@ class Option:
     @property
     def title(self) -> str:
         """The name as a person reads it, with the unit."""
-        words = self.name.replace("_", " ")
-        return f"{words[:1].upper()}{words[1:]}" + (f" ({self.unit})" if self.unit and self.unit != words else "")
+        words = " ".join("EMA" if part == "ema" else part for part in self.name.split("_"))
+        return f"{words[:1].upper()}{words[1:]}" + (f" ({self.unit})" if self.unit and not words.endswith(self.unit) else "")
 
 
 def list_options(kind: type[ModelConfig | TrainConfig]) -> tuple[Option, ...]:

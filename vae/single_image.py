@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from vae.device import generator_for, to_unit
 from vae.inference import Waypoint, log_likelihood, refining, standard_posterior
-from vae.model import VAE
+from vae.model import VAE, frozen_decoder
 from vae.posterior import Posterior, gaussian_log_prob, prior_log_prob
 
 REFINEMENT_STEPS = 100
@@ -118,9 +118,8 @@ def refine_image(
     x = to_unit(torch.tensor(image[None], device=device)).expand(len(STARTS), -1, -1, -1)
     noise = generator_for(seed, "refinement", 0, device)
     # NOTE: the stopping rule needs patience; longer than the ascent itself, it never ends it early.
-    return refining(
-        start, model.decode, model.likelihood, x, noise, steps, samples, rates, patience=steps + 1, every=REFINEMENT_EVERY
-    )
+    decode, options = frozen_decoder(model), (steps, samples, rates)
+    return refining(start, decode, model.likelihood, x, noise, *options, patience=steps + 1, every=REFINEMENT_EVERY)
 
 
 def pixel_spread(

@@ -5,6 +5,7 @@ It is done in slices of time, one for each run of the fragment, so that the page
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ def refinement_panel(loaded: LoadedRun, question: Question) -> None:
         current.advance(loaded)
     if current is None:
         st.button(f"Refine, {REFINEMENT_STEPS} steps", on_click=begin, type="primary", icon=":material/trending_up:")
+        _warm_up(loaded.weights_digest, loaded, question)
         return
     if not current.is_done:
         st.button("Stop", on_click=lambda: st.session_state.pop(key, None), icon=":material/stop:")
@@ -130,6 +132,17 @@ def refinement_panel(loaded: LoadedRun, question: Question) -> None:
     _caption(current)
     if not current.is_done:
         _go_on()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _warm_up(weights: str, _loaded: LoadedRun, _question: Question) -> None:
+    """Two steps, once for each run, while the page is being read: what PyTorch prepares and imports for a first gradient step
+    takes as long as ninety others."""
+    del weights  # the cache's key
+    subject = _question.subject
+    with _loaded.lock, contextlib.suppress(FloatingPointError):
+        for _ in refine_image(_loaded.model, subject.pixels, subject.mean, subject.logvar, 0, steps=2):
+            pass
 
 
 def _go_on() -> None:

@@ -110,7 +110,8 @@ def _numbers(rows: list[Summary]) -> None:
         table[row.name] = [_text(read(row)) for read in numbers.values()]
     for row in rows[1:]:
         table[f"{row.name} − {first.name}"] = [_difference(read(row), read(first)) for read in numbers.values()]
-    st.dataframe(pd.DataFrame(table), hide_index=True)
+    right = {name: st.column_config.TextColumn(alignment="right") for name in table if name}
+    st.dataframe(pd.DataFrame(table), hide_index=True, column_config=right)
     st.caption("Test images, means, one sample of z; the columns with a minus sign are differences from the first run chosen.")
     if len({row.dataset for row in rows}) > 1:
         st.warning("These runs were trained on different data sets, so their nats can't be compared.")
@@ -123,7 +124,8 @@ def _text(value: float | None) -> str:
 def _difference(value: float | None, other: float | None) -> str:
     if value is None or other is None:
         return ""
-    return f"{value - other:+,}" if isinstance(value, int) and isinstance(other, int) else f"{value - other:+,.2f}"
+    whole = isinstance(value, int) and isinstance(other, int)
+    return (f"{value - other:+,}" if whole else f"{value - other:+,.2f}").replace("-", "−")
 
 
 def _spectra(names: list[str]) -> None:

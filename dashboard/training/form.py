@@ -261,9 +261,11 @@ def _free_name(preset: str, dataset: str) -> str:
 
 def _start(preset: str, dataset: str, model: ModelConfig, train: TrainConfig, device: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        # NOTE: kept under a key, so that a name which another visitor has just taken isn't changed under this one's hands.
         name = st.text_input(
             "Name of the run",
             _free_name(preset, dataset),
+            key=f"train-name-{preset}-{dataset}",
             max_chars=64,
             help="Lower-case letters, digits, '.', '_' and '-': its folder under checkpoints/.",
             width=260,

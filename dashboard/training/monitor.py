@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard.charts import Curve, Level, curves, kl_heat_map
 from dashboard.components.epoch_pictures import EpochPictures, choose_epochs, epoch_pictures
+from dashboard.markdown import plain
 from dashboard.permissions import may_change
 from dashboard.state import current_visit
 from dashboard.training.estimate import duration_text
@@ -112,8 +113,6 @@ def _pulse(name: str, drawn: tuple[Any, ...]) -> None:
     if status.state == "running":
         share = min(status.step / status.total_steps, 1.0) if status.total_steps else 0.0
         st.progress(share, _progress_words(name, run, status))
-    elif status.state == "failed":
-        st.text(status.error or "It left no word of why.")  # as text: it comes out of a file
     if status.state == "finished" and run is not None:
         _explore(name)
     else:
@@ -124,9 +123,18 @@ def _state_line(name: str, run: Run | None, status: Status) -> None:
     device = list_devices().get("cuda:0" if status.device == "cuda" else status.device, status.device)
     words = f"Run **{name}** {STATES.get(status.state, status.state)}."
     if run is not None:
-        words += f" {run.config.preset} on {run.config.dataset}, {run.config.model.latent} latent dimensions"
+        words += f" Preset {run.config.preset} on {run.config.dataset}, {run.config.model.latent} latent dimensions"
         words += f"; {device}." if device and status.state == "running" else "."
+    if status.state == "failed":
+        words += f"\n\n{plain(_sentence(status.error or 'it left no word of why'))}"  # it comes out of a file
     {"failed": st.error, "interrupted": st.warning}.get(status.state, st.markdown)(words)
+
+
+def _sentence(text: str) -> str:
+    """Text that begins with a capital, unless with a name of something, and ends with a stop."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    begun = text[:1].upper() + text[1:] if first.isalpha() else text
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 def _progress_words(name: str, run: Run | None, status: Status) -> str:
@@ -170,7 +178,7 @@ def _explore(name: str) -> None:
 def _buttons(name: str, run: Run | None, status: Status) -> None:
     if not may_change()[0]:
         return
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if status.state == "running":
             if st.button("Stop and save", icon=":material/stop:", key=f"train-stop-{name}"):
                 st.session_state["train-stopping"] = name, status.pid

@@ -30,7 +30,11 @@ def start_training(name: str, dataset: str, preset: str, model: ModelConfig, con
         JobError: the name is taken, by a run or by a training that has just been started; or nothing can be written.
     """
     if (run_path(name) / "config.json").exists():
-        raise JobError(f"a run named {name} exists: choose another name, or resume that one")
+        raise (
+            _taken(name)
+            if _is_at_work(name)
+            else JobError(f"a run named {name} exists: choose another name, or resume that one")
+        )
     arguments = ["--dataset", dataset, "--preset", preset, "--device", device]
     for kind in (model, config):
         arguments += _arguments(kind)
@@ -85,19 +89,22 @@ def forget_training(name: str) -> None:
 
 
 def _begin(name: str, arguments: list[str]) -> None:
-    taken = JobError(f"run {name} is being trained already, perhaps by another visitor: watch it, or choose another name")
     deadline = time.monotonic() + jobs.LEAVING_SECONDS
     while _is_at_work(name):
         status = watch_training(name)
         if status is None or status.state == "running" or time.monotonic() > deadline:
-            raise taken
+            raise _taken(name)
         time.sleep(0.05)  # it has said its last word and is about to end
     try:
         jobs.start(["train", "--run", name, *arguments, *_background()], _desk(name))
     except JobError:
         if _is_at_work(name):
-            raise taken from None  # another visitor was a moment earlier
+            raise _taken(name) from None  # another visitor was a moment earlier
         raise
+
+
+def _taken(name: str) -> JobError:
+    return JobError(f"run {name} is being trained already, perhaps by another visitor: watch it, or choose another name")
 
 
 def _is_at_work(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dashboard.charts import Curve, Level, curves, kl_heat_map, kl_spectra
+from dashboard.charts import Curve, Level, curves, kl_heat_map, kl_spectra, posterior_cloud
 from dashboard.components.epoch_pictures import BUDGET_BYTES, EpochPictures, choose_epochs
 
 
@@ -32,6 +32,26 @@ def test_the_heat_map_has_the_strongest_dimension_on_top() -> None:
     assert heat.y[:2] == ("z7", "z50")
     assert heat.z.shape == (64, 3)
     assert figure.layout.title.text == "KL per latent dimension, the strongest 64 of 100"
+
+
+def test_the_axis_of_few_epochs_has_whole_numbers_only() -> None:
+    for count, step in ((3, 1), (8, 1), (30, None)):
+        x = np.arange(1.0, count + 1)
+        assert curves("", "epoch", "", [Curve("a", x, x)]).layout.xaxis.dtick == step
+        assert kl_heat_map(list(range(1, count + 1)), np.ones((count, 2))).layout.xaxis.dtick == step
+    assert curves("", "minutes", "", [Curve("a", x / 60, x)]).layout.xaxis.dtick is None
+
+
+def test_a_posterior_cloud_lies_above_all_encoded_images() -> None:
+    noise = np.random.default_rng(0)
+    places, labels = noise.normal(size=(50, 2)).astype(np.float32), noise.integers(0, 2, 50)
+    cloud = noise.normal(size=(7, 2)).astype(np.float32)
+    for given, names, parts in ((labels, ("a", "b"), 2), (None, (), 1)):
+        traces = posterior_cloud(places, given, names, cloud, cloud[0]).data
+        base = np.concatenate([np.column_stack([trace.x, trace.y]) for trace in traces[:parts]])
+        np.testing.assert_array_equal(np.sort(base, axis=0), np.sort(places, axis=0))
+        np.testing.assert_array_equal(np.column_stack([traces[parts].x, traces[parts].y]), cloud)
+        assert traces[parts].name == "7 samples of q(z|x)"
 
 
 def test_spectra_are_sorted() -> None:

@@ -70,6 +70,18 @@ def test_the_elbo_is_shown_as_a_sum_with_its_standard_error(open_app: OpenApp) -
     assert "a cross-entropy" in text
 
 
+def test_every_panel_has_two_sentences_and_its_equation(open_app: OpenApp) -> None:
+    app = open_app("inference", row=str(ROW))
+    heads = [found for element in app.markdown if (found := re.fullmatch(r"\*\*([^*]+)\*\*  \n(.+)", element.value))]
+    assert [head[1] for head in heads] == [
+        *("The ELBO is a sum", "It is estimated from draws of z", "The KL, exactly and from draws", "What q leaves open"),
+        "Refinement: what does the encoder cost?",
+    ]
+    for head in heads:
+        assert len(re.findall(r"[\w)][.]( |$)", head[2])) == 2, head[2]
+    assert len(app.latex) >= len(heads)
+
+
 def test_the_kl_is_there_twice_and_new_draws_change_one_of_them(open_app: OpenApp) -> None:
     pattern = r"KL \*\*([\d.]+)\*\* nats in closed form; \*\*([\d.]+)\*\* ± ([\d.]+) from 2,048 draws"
     app = open_app("inference", row=str(ROW))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -19,7 +20,7 @@ from dashboard.pictures import HEAT, heat
 from dashboard.reconstruct.judge import load_judge
 from dashboard.reconstruct.many import judge_files, sheet_of, table_of
 from dashboard.resources import load_run
-from vae import draw_png, load_dataset
+from vae import VAE, MapConfig, Run, draw_png, load_dataset
 from vae.images import MAX_BYTES
 from vae.signals import SIGNALS
 
@@ -91,6 +92,7 @@ def test_a_match_tells_who_fails(open_app: OpenApp) -> None:
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "cut": (png(garment(0))[:120], "is cut or damaged and cannot be decoded"),
     "a bomb": (bomb(), "The PNG picture is far too large; at most 50 megapixels"),
+    "a JPEG that is called PNG": (png(garment(3), "JPEG"), "signals together"),
     "text": (b"not a picture at all", "found text: save the picture as PNG or JPEG"),
     "a floating-point TIFF with NaN": (png(np.full((9, 9), np.nan, np.float32), "TIFF"), "found a TIFF picture"),
     "nothing": (b"", "found an empty file"),
@@ -110,19 +112,70 @@ def test_every_file_gets_a_sentence(open_app: OpenApp, name: str) -> None:
     assert sentence in said(app)
 
 
+Spoil = Callable[[VAE], None]
+
+
+def spoil(run: Run, change: Spoil) -> None:
+    """What someone who means ill would hand on: weights that are whole and finite, beside all that belongs to them."""
+    reference = {name: array for name, array in run.load_reference().items() if name != "made_from"}
+    encodings, places, model = run.load_encodings(), run.load_map(MapConfig()), run.load_model()
+    change(model)
+    run.save_weights(model)
+    run.save_encodings(encodings)
+    run.save_map(places.coordinates, MapConfig())
+    run.save_reference(reference)
+
+
+def overflows_on_white(model: VAE) -> None:
+    """The first kernel's sum is infinite where sixteen pixels together are nearly white, and harmless elsewhere."""
+    kernel, norm = model.encoder.features[0], model.encoder.features[1]
+    kernel.weight[0] = torch.finfo(torch.float32).max / 16 / 0.95
+    norm.weight[0], norm.running_var[0], norm.running_mean[0] = 1e-38, 1.0, 0.0
+
+
+def overflows_always(model: VAE) -> None:
+    for value in model.decoder.parameters():
+        value.fill_(3e38)
+
+
+def test_a_model_that_answers_nan_gets_a_sentence(open_app: OpenApp, tiny_run: Run) -> None:
+    spoil(tiny_run, overflows_on_white)
+    white = np.zeros((28, 28), np.uint8)
+    white[4:24, 4:24] = 255
+    sentence = "The model's answer to this picture isn't finite, so there is nothing to judge"
+    app = open_app("reconstruct")
+    app.file_uploader[0].set_value([("white.png", png(white), "image/png")]).run()
+    assert not app.exception
+    assert [error.value.startswith(sentence) for error in app.error] == [True]
+    both = [("white.png", png(white), "image/png"), ("grey.png", png(white // 2), "image/png")]
+    app.file_uploader[0].set_value(both).run()
+    assert not app.exception
+    assert [verdict == "can't be read" for verdict in app.dataframe[0].value["verdict"]] == [True, False]
+    assert sentence in said(app)
+
+
+@pytest.mark.parametrize("page", [None, "reconstruct", "generate", "inference", "dataset", "train", "runs"])
+def test_a_model_that_always_answers_nan_is_told_on_every_page(open_app: OpenApp, tiny_run: Run, page: str | None) -> None:
+    spoil(tiny_run, overflows_always)
+    app = open_app(page)
+    assert not app.exception
+    if page not in ("dataset", "train", "runs"):  # which need no run
+        assert "expected a model that answers in numbers, found NaN or infinity for the first test image" in said(app)
+
+
 def test_several_files_make_a_table(open_app: OpenApp) -> None:
     app = open_app("reconstruct")
     files = [(f"{name}.png", data, "image/png") for name, (data, _) in HOSTILE.items()]
     app.file_uploader[0].set_value([("shirt.png", png(garment(3)), "image/png"), *files]).run()
     assert not app.exception
     table = app.dataframe[0].value
-    assert len(table) == 10
+    assert len(table) == 11
     assert table.loc[0, "verdict"] == "like the training data"
     assert all(table.loc[0, name].startswith("data:image/png;base64,") for name in ("input", "reconstructed"))
     assert table.loc[0, "reconstruction"] > 0
     assert not any(element.value == "`None`" for element in app.markdown)
     assert (table["verdict"] == "can't be read").sum() == len(app.error) == 5
-    assert "**10 pictures**" in said(app)
+    assert "**11 pictures**" in said(app)
 
 
 def test_the_table_and_the_sheet_to_take_away() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit.runtime.scriptrunner import ScriptRunContext
 from streamlit.testing.v1 import AppTest
 
 from dashboard import jobs
@@ -242,7 +243,7 @@ def test_the_form_has_a_control_for_every_field_with_its_range_and_help(open_app
     latent = find(app.number_input, "Latent")
     assert (latent.min, latent.max, latent.help) == (1, 1024, "Number of latent dimensions. From 1 to 1,024.")
     assert find(app.selectbox, "Data set").options == ["tiny"]
-    assert "parameters** for images of 8 × 8 × 1; 10 epochs of 1 steps on 55 training images" in said(app)
+    assert "parameters** for images of 8 × 8 × 1; 12 epochs of 1 steps on 55 training images" in said(app)
 
 
 def test_a_field_that_comes_later_has_a_control(open_app: OpenApp, workspace: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +330,71 @@ def test_start_watch_stop_and_resume_on_the_page(open_app: OpenApp, workspace: o
     stop_training("mine")
 
 
+def test_of_two_visitors_who_press_start_one_is_told_on_the_page(open_app: OpenApp, workspace: object) -> None:
+    first, second = open_app("train"), open_app("train")
+    for app in (first, second):
+        find(app.text_input, "Widths").set_value("2, 2").run()
+        find(app.number_input, "Epochs").set_value(100_000).run()
+        assert find(app.text_input, "Name of the run").value == "tiny-fast"
+    find(first.button, "Start").click().run()
+    assert "Run **tiny-fast** is being trained" in said(first)
+    find(second.button, "Start").click().run()
+    assert not second.exception
+    told = "run tiny-fast is being trained already, perhaps by another visitor: watch it, or choose another name"
+    assert [error.value for error in second.error] == [told]
+    assert find(second.text_input, "Name of the run").value == "tiny-fast"  # what was typed stays
+    until(lambda: is_under_way("tiny-fast"))
+    find(second.button, "Start").click().run()
+    assert [error.value for error in second.error] == [told]  # now that the run has its folder, too
+    assert list_trainings() == ["tiny-fast"]
+
+
+def test_whoever_resumes_a_moment_too_late_is_told_on_the_page(open_app: OpenApp, tiny_run: Run, monkeypatch: Any) -> None:
+    monkeypatch.setattr(jobs, "LEAVING_SECONDS", 0.0)
+    status = json.loads((tiny_run.path / "status.json").read_text())
+    (tiny_run.path / "status.json").write_text(json.dumps(status | {"state": "stopped"}))
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    with lock_run("tiny-run"):  # another's process, which hasn't written its first word
+        find(app.button, "Resume").click().run()
+        assert not app.exception
+        told = "run tiny-run is being trained already, perhaps by another visitor: watch it, or choose another name"
+        assert [info.value for info in app.info] == [told]
+        app.run()
+        assert [info.value for info in app.info] == [told]  # until it is pressed again
+    assert tiny_run.metrics()
+
+
+def test_the_page_asks_to_be_called_twice_a_second_only_while_it_runs(
+    open_app: OpenApp, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    send = ScriptRunContext.enqueue
+
+    def watch(self: ScriptRunContext, message: Any) -> None:
+        if message.WhichOneof("type") == "auto_rerun":
+            asked.append(message.auto_rerun.interval)
+        send(self, message)
+
+    monkeypatch.setattr(ScriptRunContext, "enqueue", watch)
+    app = open_app("train")
+    find(app.selectbox, "Train or watch").set_value("tiny-run").run()
+    assert "Run **tiny-run** is finished" in said(app)
+    status = json.loads((tiny_run.path / "status.json").read_text())
+    for state in ("stopped", "failed", "interrupted"):
+        (tiny_run.path / "status.json").write_text(json.dumps(status | {"state": state}))
+        app.run()
+    assert asked == []
+    (tiny_run.path / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    with lock_run("tiny-run"):
+        app.run()
+    assert "Run **tiny-run** is being trained" in said(app)
+    assert asked == [0.5]
+    app.run()  # its process is gone
+    assert "Run **tiny-run** was interrupted" in said(app)
+    assert asked == [0.5]
+
+
 def test_a_finished_run_has_its_curves_log_and_no_button(open_app: OpenApp, tiny_run: Run) -> None:
     app = open_app("train", training="tiny-run")
     find(app.selectbox, "Train or watch").set_value("tiny-run").run()
@@ -356,7 +422,9 @@ def test_a_failure_is_a_sentence_and_a_killed_one_can_be_resumed(open_app: OpenA
     (tiny_run.path / "status.json").write_text(json.dumps(failed))
     app = open_app("train")
     find(app.selectbox, "Train or watch").set_value("tiny-run").run()
-    assert "the disk is full: make room, then resume" in said(app)
+    (error,) = app.error
+    assert error.value.startswith("Run **tiny-run** failed. Preset fast on tiny, 3 latent dimensions.")
+    assert error.value.endswith("The disk is full\\: make room, then resume.")
     assert find(app.button, "Resume")
     (tiny_run.path / "status.json").write_text(json.dumps(status | {"state": "running"}))
     app.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -73,6 +74,12 @@ def test_presets_survive_json(name: str) -> None:
     preset = PRESETS[name]  # type: ignore[index]
     for config in (preset.model, preset.train):
         assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_a_summary_of_a_preset_promises_no_figure_which_other_data_would_not_keep() -> None:
+    for preset in PRESETS.values():
+        assert not re.search(r"\b\d", preset.summary)
+        assert "nats" not in preset.summary
 
 
 def test_an_unknown_field_is_refused() -> None:

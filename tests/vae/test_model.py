@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vae import PRESETS, VAE, ConfigError, ModelConfig, build_model
-from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, bound_logvar, empty_model
+from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, bound_logvar, empty_model, frozen_decoder
 
 PLAIN = ModelConfig(height=16, width=20, latent=5, architecture="plain", widths=(4, 6), blocks=0, hidden=0)
 RESIDUAL = ModelConfig(channels=3, height=16, width=24, latent=5, widths=(4, 6, 8), blocks=2, hidden=10)
@@ -63,6 +63,24 @@ def test_channels_last_computes_the_same(config: ModelConfig) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     other = model.decode(model.encode(x.contiguous(memory_format=torch.channels_last)).mean)
     torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [PLAIN, RESIDUAL])
+def test_a_frozen_decoder_is_that_of_evaluation_mode_with_its_gradient(config: ModelConfig) -> None:
+    model = build_model(config, 0)
+    model.decode(torch.randn(64, 5, generator=torch.Generator().manual_seed(1)))  # running statistics that aren't 0 and 1
+    frozen = frozen_decoder(model)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.eval()
+    found = []
+    for decode in (model.decode, frozen):
+        z = torch.randn(4, 5, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
+        logits = decode(z)
+        found.append((logits.detach(), *torch.autograd.grad(logits.square().sum(), z)))
+    for expected, value in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_an_image_is_encoded_alike_alone_and_in_a_batch() -> None:
