@@ -34,11 +34,12 @@ test: $(READY)  ## lint, types, and every test, the browser's among them
 bench: $(READY)  ## figures of this machine, each beside its baseline: 5 minutes (FULL=1: hours)
 	$(BIN)/python tests/benchmarks $(if $(FULL),--full)
 
-soak: $(READY)  ## long and brutal: the long tests; trainings killed at random moments, compared with whole ones; stops timed
+soak: $(READY)  ## long and brutal: the long tests; trainings killed at random moments; stops timed; fifty visitors at once
 	$(BIN)/python -m pytest -q -m long
 	$(BIN)/python tests/soak/kill_training.py
 	$(BIN)/python tests/soak/kill_dashboard.py
 	$(BIN)/python tests/soak/stop_jobs.py
+	$(BIN)/python tests/soak/fifty_visitors.py
 
 clean:  ## remove what the set-up and the tools made (not data, not runs)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboard/static

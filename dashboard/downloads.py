@@ -37,14 +37,17 @@ def offer_downloads(
     name = f"{run}-{'picture' if subject.row is None else subject.row}"
     with st.popover("Download", icon=":material/download:"):
         for title, image in images.items():
-            st.download_button(f"{title} (PNG)", original_size(image), f"{name}-{title}.png", "image/png", on_click="ignore")
+            st.download_button(
+                f"{title} (PNG)", partial(original_size, image), f"{name}-{title}.png", "image/png", on_click="ignore"
+            )
         if steps is not None:
             make, kind = partial(_zipped, steps), "application/zip"
             st.download_button("all steps (ZIP of PNG)", make, f"{name}-steps.zip", kind, on_click="ignore")
-        table = point_csv(z, subject.mean, subject.logvar)
+        # NOTE: made when they are asked for: this runs again at every release of a slider.
+        table, array = partial(point_csv, z, subject.mean, subject.logvar), partial(point_npy, z)
+        numbers = partial(numbers_json, subject.reconstruction, subject.kl)
         st.download_button("latent point (CSV)", table, f"{name}-z.csv", "text/csv", on_click="ignore")
-        st.download_button("latent point (NPY)", point_npy(z), f"{name}-z.npy", on_click="ignore")
-        numbers = numbers_json(subject.reconstruction, subject.kl)
+        st.download_button("latent point (NPY)", array, f"{name}-z.npy", BINARY, on_click="ignore")
         st.download_button("ELBO terms (JSON)", numbers, f"{name}-elbo.json", "application/json", on_click="ignore")
 
 

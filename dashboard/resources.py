@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import streamlit as st
 from jaxtyping import Float32, UInt8
 
 from dashboard.components.latent_map import MapPoints
+from dashboard.turns import Result, Turns
 from vae import (
     VAE,
     Encodings,
@@ -71,6 +73,8 @@ class LoadedRun:
     model: VAE
     lock: threading.Lock
     """Held around the model: visitors share it."""
+    turns: Turns
+    """For what a person waits for: filmstrips, pictures, an image's encoding."""
 
     @property
     def latent(self) -> int:
@@ -82,15 +86,22 @@ class LoadedRun:
         """The device that the model is on, where generators for it must be."""
         return str(next(self.model.parameters()).device)
 
+    def in_turn(self, work: Callable[[int], Result]) -> Result:
+        """What ``work`` makes with the model when its turn has come; it is told the crowd (`Turns`)."""
+
+        def alone(crowd: int) -> Result:
+            with self.lock:
+                return work(crowd)
+
+        return self.turns.take(alone)
+
     def decode(self, z: Float32[np.ndarray, "count latent"]) -> Float32[np.ndarray, "count channels height width"]:
         """``E[x|z]`` of each point, in [0, 1], in `SERVING_PRECISION`."""
-        with self.lock:
-            return decode_images(self.model, z, SERVING_PRECISION)
+        return self.in_turn(lambda _: decode_images(self.model, z, SERVING_PRECISION))
 
     def encode(self, images: UInt8[np.ndarray, "count channels height width"], seed: int = 0) -> Encodings:
         """q(z|x) and ELBO terms (one sample of z) of images that are not in the test set."""
-        with self.lock:
-            return encode_images(self.model, images, seed=seed)
+        return self.in_turn(lambda _: encode_images(self.model, images, seed=seed))
 
     def subject(self, row: int) -> Subject:
         """A test image as the thing that is looked at."""
@@ -200,7 +211,7 @@ def _load(path: Path, fingerprint: Fingerprint) -> LoadedRun:
             "restore its weights, or train it anew"
         )
     gc.freeze()  # Streamlit collects garbage after every run of a page: what is loaded for all need not be searched each time
-    return LoadedRun(run, digest, data, encodings, model, threading.Lock())
+    return LoadedRun(run, digest, data, encodings, model, threading.Lock(), Turns())
 
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the map")

@@ -29,6 +29,7 @@ from dashboard.components.latent_sliders import (
     open_dimensions,
     read_commit,
     slider_ranges,
+    steps_in_a_crowd,
 )
 from dashboard.downloads import offer_downloads, offer_run
 from dashboard.image_search import choose_image, find_image
@@ -215,8 +216,9 @@ def _strips(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
     """The filmstrips of the current place, made once for each generation."""
     if visit.strips is None:
         subject = visit.subject(loaded)
-        with loaded.lock:
-            visit.strips = build_strips(
+
+        def build(crowd: int) -> Strips:
+            return build_strips(
                 loaded.model,
                 loaded.encodings,
                 visit.point(loaded),
@@ -225,8 +227,11 @@ def _strips(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
                 typical=loaded.typical,
                 encoded=subject.mean,
                 coordinates=shown.map.coordinates if shown is not None and shown.is_flat else None,
+                most_steps=steps_in_a_crowd(crowd),
                 precision=SERVING_PRECISION,
             )
+
+        visit.strips = loaded.in_turn(build)
     return visit.strips
 
 

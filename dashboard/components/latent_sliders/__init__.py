@@ -25,6 +25,7 @@ from dashboard.components.latent_sliders.strips import (
     open_dimensions,
     slider_groups,
     slider_ranges,
+    steps_in_a_crowd,
 )
 from vae import Encodings
 
@@ -42,6 +43,7 @@ __all__ = [
     "read_commit",
     "slider_groups",
     "slider_ranges",
+    "steps_in_a_crowd",
 ]
 
 _HERE = Path(__file__).parent

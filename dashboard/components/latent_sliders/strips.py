@@ -30,6 +30,10 @@ RANGE_STDS = 4.0
 """How far a slider reaches from the aggregate posterior's mean, in its standard deviations."""
 
 STEPS = 61
+STEPS_IN_A_CROWD = 21
+"""What is left of them, at least, where many visitors ask at once."""
+AT_ONCE = 4
+"""How many sets of strips a second are made in full."""
 MIN_STEPS = 17
 """Before a strip gets fewer steps than this, its frames get smaller."""
 BUDGET_BYTES = 1_000_000
@@ -89,16 +93,24 @@ def slider_ranges(
     return low, np.maximum((middle + reach).astype(np.float32), inside.max(axis=0))
 
 
-def plan_strips(image_shape: tuple[int, int, int], count: int, budget_bytes: int = BUDGET_BYTES) -> tuple[int, int]:
+def steps_in_a_crowd(crowd: int) -> int:
+    """How many steps a strip may have where so many sets of strips are asked for in a second: the time for `AT_ONCE` of them is
+    shared, down to `STEPS_IN_A_CROWD`."""
+    return max(STEPS_IN_A_CROWD, STEPS * AT_ONCE // max(AT_ONCE, crowd))
+
+
+def plan_strips(
+    image_shape: tuple[int, int, int], count: int, budget_bytes: int = BUDGET_BYTES, most: int = STEPS
+) -> tuple[int, int]:
     """How many steps each of ``count`` strips has, and the side of the square of pixels that becomes one in a frame.
 
-    As many steps as the budget allows, `STEPS` at most; below `MIN_STEPS` the frames shrink instead.
+    As many steps as the budget allows, ``most`` at most; below `MIN_STEPS` the frames shrink instead.
     """
     channels, height, width = image_shape
     affordable = max(MIN_STEPS, BUDGET_PIXELS // (height * width * count))
     for block in (1, 2, 4, 8, 16, 32, 64):
         frame = channels * -(-height // block) * -(-width // block)
-        steps = min(STEPS, affordable, budget_bytes // (count * frame))
+        steps = min(most, affordable, budget_bytes // (count * frame))
         if steps >= MIN_STEPS:
             return steps, block
     return max(2, steps), block
@@ -115,19 +127,20 @@ def build_strips(
     encoded: Float32[np.ndarray, " latent"] | None = None,
     coordinates: Float32[np.ndarray, "n 2"] | None = None,
     budget_bytes: int = BUDGET_BYTES,
+    most_steps: int = STEPS,
     precision: str = "fp32",
 ) -> Strips:
     """The strips of ``dimensions`` about ``z``, decoded in one batch and placed among the encoded images in one search.
 
     ``typical`` is `vae.typical_distances` of the run in its ``map_dimensions``; ``coordinates`` is its map, if it has one;
-    ``precision`` that of `vae.decode_images`.
+    ``most_steps`` is how many a strip may have, ``precision`` that of `vae.decode_images`.
     NOTE: hold the model's lock around this where visitors share the model.
 
     Raises:
         ValueError: a point that isn't finite, or a dimension that isn't there.
     """
     low, high = slider_ranges(encodings, z, encoded)
-    steps, block = plan_strips(model.config.image_shape, len(dimensions), budget_bytes)
+    steps, block = plan_strips(model.config.image_shape, len(dimensions), budget_bytes, most_steps)
     anchors = [z] if encoded is None else [z, encoded]
     values = np.stack(
         [anchored_steps(float(low[d]), float(high[d]), steps, [float(point[d]) for point in anchors]) for d in dimensions]
