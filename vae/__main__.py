@@ -23,7 +23,7 @@ import vae.distributed as distributed
 from vae.config import PRESETS, ConfigError, MapConfig, ModelConfig, PresetName, TrainConfig, to_json
 from vae.curves import CurvesError
 from vae.data import DataError, load_dataset
-from vae.device import DeviceError, choose_device, give_way
+from vae.device import DeviceError, choose_device, give_way, keep_freed_memory
 from vae.evaluate import Report, evaluate
 from vae.export import ExportConfig, ExportError, export_run
 from vae.fit import Event, Stopped, fit, make_map, resume
@@ -181,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in COMMANDS:
             raise UsageError(f"expected one of the commands {', '.join(COMMANDS)}, got {arguments[0]!r}")
+        keep_freed_memory()
         return _carry_out(arguments[0], arguments[1:])
     except (
         UsageError,

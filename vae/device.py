@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import platform
@@ -34,6 +35,9 @@ Purpose = Literal[
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 NICENESS = 10
+KEPT_BYTES = 2**30
+_MALLOC_OPTIONS = ((-3, "MALLOC_MMAP_THRESHOLD_", 2**25), (-1, "MALLOC_TRIM_THRESHOLD_", KEPT_BYTES))
+"""`mallopt`'s number, the variable that says the same, and our value; 32 MiB is the most that the first one takes."""
 VALUES_AT_ONCE = 4_000_000
 """Pixel values in one batch, at most: 16 MB as floats, and some tens of times that in a model's layers."""
 
@@ -93,6 +97,21 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
     if precision == "bf16" and bf16_is_fast(device):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next step, up to `KEPT_BYTES`.
+
+    By itself it gives large blocks back, and the kernel clears every page anew when they are asked for again: many thousand
+    pages a step, on two cores about a tenth of a training's time. What ``MALLOC_...`` variables of the environment say holds.
+    Without glibc nothing is done.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for parameter, variable, value in _MALLOC_OPTIONS:
+        if variable not in os.environ:
+            mallopt(parameter, value)
 
 
 def give_way() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -60,3 +65,29 @@ def test_to_unit_maps_bytes_to_zero_and_one() -> None:
 def test_fewer_images_at_once_where_they_are_large(most: int, shape: tuple[int, ...], count: int) -> None:
     assert images_at_once(most, shape) == count
     assert count == 1 or count * np.prod(shape) <= VALUES_AT_ONCE
+
+
+FAULTS = """
+import resource, sys, torch
+from vae.device import keep_freed_memory
+if sys.argv[1] == "keeps":
+    keep_freed_memory()
+def step():
+    return [torch.ones(2_000_000) for _ in range(8)]  # 8 MB each
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_kept_memory_is_not_asked_for_again() -> None:
+    def faults(how: str, **environment: str) -> int:
+        command = [sys.executable, "-c", FAULTS, how]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        return int(subprocess.run(command, check=True, capture_output=True, env=clean | environment).stdout)
+
+    assert faults("keeps") * 4 < faults("plain")
+    assert faults("keeps", MALLOC_MMAP_THRESHOLD_="1000000") * 2 > faults("plain")  # what a person has said holds
