@@ -129,8 +129,6 @@ def progress_words(status: JobStatus) -> str:
     stage = status.stage[:1].upper() + status.stage[1:]
     if not status.total:
         return stage
-    if not status.done:
-        return f"{stage}: 0 of {status.total:,} steps. The first may take half a minute, while the method is compiled."
     text = f"{stage}: {status.done:,} of {status.total:,} steps"
     left = status.seconds_left
     return text if left is None else f"{text}, {status.rate:,.3g} a second, {duration_words(left)} left"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Page
+from scipy.spatial import cKDTree
 
 APP = Path(__file__).with_name("plain_app.py")
 POLLING = 20
@@ -30,7 +31,7 @@ WATCH = """() => {
     new MutationObserver(look).observe(document.body, all);
 }"""
 
-# Where some of the points lie on the screen: those that have the most room around them, so that a click meets none but them.
+# Where the points lie on the screen.
 PLACES = """() => {
     const chart = document.querySelector(".js-plotly-plot"), {xaxis, yaxis, _size} = chart._fullLayout;
     const box = chart.getBoundingClientRect(), {x, y} = chart._fullData[0];
@@ -58,11 +59,13 @@ def measure_changes(page: Page, changes: int) -> list[float]:
 
 
 def measure_clicks(page: Page, clicks: int) -> tuple[list[float], list[float]]:
-    """Milliseconds from a click on the chart to the image that was clicked, and to its decoded mean."""
+    """Milliseconds from a click on the chart to the image that was clicked, and to its decoded mean. The points
+    clicked are those with the most room around them, so that a click meets none but them."""
     places = np.array(page.evaluate(PLACES))
     inside = (places[:, 0] > 40) & (places[:, 1] > 100) & (places[:, 1] < 520)
     page.evaluate("window.__plain.asked.length = window.__plain.decoded.length = window.__plain.original.length = 0")
-    for turn, (x, y) in enumerate(places[inside][:: max(1, inside.sum() // clicks)][:clicks]):
+    room = np.where(inside, cKDTree(places).query(places, 2)[0][:, 1], 0.0)
+    for turn, (x, y) in enumerate(places[np.argsort(room)[: -clicks - 1 : -1]]):
         page.mouse.move(x, y)
         page.mouse.click(x, y)
         for name in ("original", "decoded"):

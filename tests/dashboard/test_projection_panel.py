@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -122,28 +124,31 @@ def test_a_map_is_made_and_opened_and_the_next_time_opened_at_once(app: AppTest,
 
 
 def test_a_map_is_cancelled(app: AppTest, tiny_run: Run) -> None:
-    asked = MapConfig(neighbors=9, min_dist=0.25, metric="cosine", seed=4, components=3)
-    for name, value in (("neighbors", 9), ("min_dist", 0.25), ("seed", 4)):
+    asked = MapConfig(method="tsne", perplexity=5.0, seed=4, components=3)
+    app.radio(key="map-form-tiny-run-method").set_value("tsne").run()
+    for name, value in (("perplexity", 5.0), ("seed", 4)):
         app.number_input(key=f"map-form-tiny-run-{name}").set_value(value)
-    app.selectbox(key="map-form-tiny-run-metric").set_value("cosine")
     app.radio(key="map-form-tiny-run-components").set_value(3).run()
     press(app, "Start")
     wait(app, lambda _: job_status(tiny_run.maps_folder))
     status = job_status(tiny_run.maps_folder)
     assert status is not None
-    assert status.subject == to_json(asked)
-    assert f"Making {map_words(asked)}" in [text.value for text in app.run().markdown]
-    again = AppTest.from_function(page, default_timeout=60).run()  # another tab, or this one after a refresh
-    assert "Cancel" in labels(again)
-    press(again, "Cancel")
+    os.kill(status.pid, signal.SIGSTOP)  # it would be done before a person could look
+    try:
+        assert status.subject == to_json(asked)
+        assert f"Making {map_words(asked)}" in [text.value for text in app.run().markdown]
+        again = AppTest.from_function(page, default_timeout=60).run()  # another tab, or this one after a refresh
+        assert "Cancel" in labels(again)
+        press(again, "Cancel")
+    finally:
+        os.kill(status.pid, signal.SIGCONT)
     wait(again, lambda tab: tab.info)
     for tab in (wait(app, lambda tab: tab.info), again):
         assert tab.info[0].value == "The map was cancelled; nothing of it was kept."
         assert opened(tab) is None
         assert tiny_run.list_maps() == [MapConfig()]
-    values = [app.number_input(key=f"map-form-tiny-run-{name}").value for name in ("neighbors", "min_dist", "seed")]
-    assert values == [9, 0.25, 4]  # to be started again, or changed
-    assert app.selectbox(key="map-form-tiny-run-metric").value == "cosine"
+    values = [app.number_input(key=f"map-form-tiny-run-{name}").value for name in ("perplexity", "seed")]
+    assert values == [5.0, 4]  # to be started again, or changed
     press(app, "Dismiss")
     assert not app.info
     assert not again.run().info

@@ -420,20 +420,20 @@ def test_the_cursor_follows_previews(latent_map: MapPage) -> None:
     cursor = page.locator(".latent-map-cursor")
     expect(cursor).to_be_hidden()
     before = len(latent_map.sent)
-    for place in ((4.0, 5.0), (4.5, 5.5)):
+    for place in ((-1.0, 0.0), (-0.5, 0.5)):
         page.evaluate(PREVIEW, [run, [[2, *place]]])
         box, (x, y) = cursor.bounding_box(), latent_map.spot(*place)
         assert box
         assert (box["x"], box["y"]) == pytest.approx((x, y), abs=1)
     page.evaluate(PREVIEW, [run, [[1, 0.0, 0.0]]])  # an older one, come late
     page.evaluate(PREVIEW, ["other weights", [[3, 0.0, 0.0]]])
-    expect(latent_map.root).to_have_attribute("data-cursor", "4.5,5.5")
+    expect(latent_map.root).to_have_attribute("data-cursor", "-0.5,0.5")
     expect(page.get_by_text("✛ current latent point: approximate placement")).to_be_visible()
-    page.mouse.move(*latent_map.spot(5.5, 6.5))
+    page.mouse.move(*latent_map.spot(0.5, 1.5))
     before_zoom = latent_map.plot.get_attribute("data-view")
     page.mouse.wheel(0, -200)
     page.wait_for_function(MOVED, arg=before_zoom)
-    box, (x, y) = cursor.bounding_box(), latent_map.spot(4.5, 5.5)
+    box, (x, y) = cursor.bounding_box(), latent_map.spot(-0.5, 0.5)
     assert box
     assert (box["x"], box["y"]) == pytest.approx((x, y), abs=1)
     page.evaluate(PREVIEW, [run, [[3, None, None]]])
@@ -463,8 +463,8 @@ def test_a_path_is_drawn_over_the_figure_and_dashed_where_it_is_far(latent_map: 
 
     primary, warning = (page.evaluate(THEME, name) for name in ("--st-primary-color", "--st-orange-color"))
     assert primary != warning
-    assert set(along((3.0, 3.0), (4.5, 3.0))) == {primary}
-    dashed = along((5.5, 6.0), (7.5, 6.0))
+    assert set(along((-2.0, -2.0), (-0.5, -2.0))) == {primary}
+    dashed = along((0.5, 1.0), (2.5, 1.0))
     assert 0.3 < np.mean([colour == warning for colour in dashed]) < 0.8, set(dashed)
     assert primary not in dashed
     page.get_by_text("Draw a path").click()

@@ -48,6 +48,7 @@ class Site:
         found = []
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            self.page.wait_for_timeout(500)  # tables are drawn anew, and have no headings meanwhile
             results = Axe().run(self.page, options={"resultTypes": ["violations"]})
             found += [
                 (f"{scheme}: {one['id']}", node["html"][:200])

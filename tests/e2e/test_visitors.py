@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,12 @@ APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 @pytest.fixture(scope="module")
 def address(serve_app: Callable[..., str]) -> str:
     return serve_app(APP)
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it in a thread of its own: in this one a browser of other tests may have its event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(story())).result()
 
 
 def picture(seed: int) -> bytes:
@@ -65,7 +73,7 @@ def test_points_and_selections_of_visitors_never_mix(address: str) -> None:
         for visitor in visitors:
             await visitor.close()
 
-    asyncio.run(story())
+    play(story)
 
 
 def test_a_picture_is_seen_by_who_brought_it_alone(address: str) -> None:
@@ -89,4 +97,4 @@ def test_a_picture_is_seen_by_who_brought_it_alone(address: str) -> None:
         for visitor in (first, second, third, again):
             await visitor.close()
 
-    asyncio.run(story())
+    play(story)

@@ -28,7 +28,7 @@ from dashboard.components.latent_map import (
 )
 from vae import MapConfig, load_test_data, open_run
 
-PATH = MapPath(((2.0, 3.0), (5.0, 3.0), (5.0, 6.0), (8.0, 6.0)), (False, False, False, True))
+PATH = MapPath(((-3.0, -2.0), (0.0, -2.0), (0.0, 1.0), (3.0, 1.0)), (False, False, False, True))
 COLOURINGS = ("class", "ELBO", "KL", "dimension 0")
 
 
