@@ -199,7 +199,7 @@ def test_a_data_set_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         (b"\x00\x00\x08\x03" + b"\xff" * 12, "expected 1 to 8,589,934,592 values"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x00", "expected 1 to"),
         (b"\x1f\x8b\x08rubbish", "it is cut or damaged|could not read"),
-        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05abcde")[:-9], "it is cut or damaged"),
+        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05abcde", mtime=0)[:-9], "it is cut or damaged"),
     ],
 )
 def test_a_bad_idx_file_is_named_with_what_was_expected_and_found(tmp_path: Path, content: bytes, reason: str) -> None:
