@@ -105,12 +105,12 @@ def _numbers(rows: list[Summary]) -> None:
         "epochs": lambda row: row.epoch,
         "size (MB)": lambda row: row.size / 1e6,
     }
-    table: dict[str, list[str]] = {"": list(numbers)}
+    table: dict[str, list[str]] = {"figure": list(numbers)}
     for row in rows:
         table[row.name] = [_text(read(row)) for read in numbers.values()]
     for row in rows[1:]:
         table[f"{row.name} − {first.name}"] = [_difference(read(row), read(first)) for read in numbers.values()]
-    right = {name: st.column_config.TextColumn(alignment="right") for name in table if name}
+    right = {name: st.column_config.TextColumn(alignment="right") for name in list(table)[1:]}
     st.dataframe(pd.DataFrame(table), hide_index=True, column_config=right)
     st.caption("Test images, means, one sample of z; the columns with a minus sign are differences from the first run chosen.")
     if len({row.dataset for row in rows}) > 1:

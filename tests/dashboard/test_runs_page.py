@@ -144,7 +144,7 @@ def test_every_comparison_says_what_it_shows(open_app: OpenApp, two_runs: Run, s
 
 
 def test_differences_are_from_the_first_run(open_app: OpenApp, two_runs: Run) -> None:
-    table = compared(open_app, "Numbers").dataframe[1].value.set_index("")
+    table = compared(open_app, "Numbers").dataframe[1].value.set_index("figure")
     assert table.loc["−ELBO (nats per image)", "second − tiny-run"] == "+1.50"
     active = two_runs.reports()["samples=1,seed=0"]["active_units"]
     assert table.loc["active units", "second − tiny-run"] == f"{3 - active:+}"

@@ -48,6 +48,7 @@ class Inference:
         page.on("websocket", lambda socket: socket.on("framesent", lambda _: self._count()))
         page.goto(f"{address}/inference?run=fashion-mnist&row={ROW}")
         expect(page.get_by_role("button", name="Refine, 100 steps")).to_be_visible(timeout=60_000)
+        expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached(timeout=60_000)
 
     def _count(self) -> None:
         self.sent += 1
