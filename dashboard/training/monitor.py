@@ -175,14 +175,20 @@ def _explore(name: str) -> None:
         st.switch_page("views/explore.py")
 
 
+def _stop(name: str, pid: int) -> None:
+    st.session_state["train-stopping"] = name, pid
+    stop_training(name)
+
+
 def _buttons(name: str, run: Run | None, status: Status) -> None:
     if not may_change()[0]:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if status.state == "running":
-            if st.button("Stop and save", icon=":material/stop:", key=f"train-stop-{name}"):
-                st.session_state["train-stopping"] = name, status.pid
-                stop_training(name)
+            # NOTE: a callback, because a run that finds more to draw begins anew before it comes to the buttons.
+            st.button(
+                "Stop and save", icon=":material/stop:", key=f"train-stop-{name}", on_click=_stop, args=(name, status.pid)
+            )
             st.caption("It runs in a process of its own: this page may be left, reloaded or closed, and the dashboard stopped.")
         elif run is not None and not run.is_resumable:
             st.caption("A training by stochastic variational inference keeps no state, so it can't be resumed.")

@@ -21,6 +21,7 @@ from streamlit.runtime.scriptrunner import ScriptRunContext
 from streamlit.testing.v1 import AppTest
 
 from dashboard import jobs
+from dashboard.training import monitor
 from dashboard.training.process import (
     forget_training,
     list_trainings,
@@ -310,7 +311,7 @@ def test_there_is_no_form_without_data_and_none_where_nothing_may_be_changed(
 # --- the page around a training ------------------------------------------------------------------------------------
 
 
-def test_start_watch_stop_and_resume_on_the_page(open_app: OpenApp, workspace: object) -> None:
+def test_start_watch_stop_and_resume_on_the_page(open_app: OpenApp, workspace: object, monkeypatch: pytest.MonkeyPatch) -> None:
     app = open_app("train")
     find(app.text_input, "Widths").set_value("2, 2").run()
     find(app.number_input, "Epochs").set_value(100_000).run()
@@ -322,7 +323,10 @@ def test_start_watch_stop_and_resume_on_the_page(open_app: OpenApp, workspace: o
     second = open_app("train")  # another tab finds it by itself
     assert "Run **mine** is being trained" in said(second)
     assert "KL on the validation images" in said(second)
+    seen, signature = iter([("before",), ("after",)]), monitor._signature  # an epoch ends just as it is pressed
+    monkeypatch.setattr(monitor, "_signature", lambda *given: next(seen, None) or signature(*given))
     find(second.button, "Stop and save").click().run()
+    assert next(seen, None) is None
     until(lambda: state("mine") == "stopped")
     app.run()
     assert "Run **mine** was stopped; its last step is saved" in said(app)
