@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "be
 
 from conftest import serve  # noqa: E402
 from drag import RELEASES, measure_drag, measure_releases  # noqa: E402
+from figures import statistic_of  # noqa: E402
 from live import browser, open_watched, window  # noqa: E402
 from visitor import Visitor  # noqa: E402
 
@@ -100,11 +101,6 @@ async def watch(pid: int, until: float, seen: Seen) -> None:
         await asyncio.sleep(1)
 
 
-def quantile(values: list[float], share: float) -> float:
-    """The value that ``share`` of them do not exceed (nearest rank)."""
-    return float(np.percentile(values, 100 * share, method="inverted_cdf"))
-
-
 def look(address: str) -> str:
     """What a drag and some releases take in a real browser meanwhile."""
     with browser() as chromium:
@@ -113,8 +109,8 @@ def look(address: str) -> str:
         drag = measure_drag(page)
         waits = measure_releases(page, RELEASES)
     return (
-        f"pointer to picture p95 {quantile(drag.latencies, 0.95):.0f} ms at {drag.frames_a_second:.0f} frames/s; "
-        f"release to new strips, drawn, p50 {quantile(waits, 0.5):.0f}, p95 {quantile(waits, 0.95):.0f} ms"
+        f"pointer to picture p95 {statistic_of(drag.latencies, 'p95'):.0f} ms at {drag.frames_a_second:.0f} frames/s; "
+        f"release to new strips, drawn, p50 {statistic_of(waits, 'median'):.0f}, p95 {statistic_of(waits, 'p95'):.0f} ms"
     )
 
 
@@ -152,7 +148,7 @@ def report(seen: Seen, base: float, shares: list[float], page: str | None, optio
     quarters = np.array_split(np.array([megabytes for _, megabytes in seen.memory]), 4)
     each = (float(quarters[-1].mean()) - base) / options.visitors
     drift = (float(quarters[-1].mean()) - float(quarters[1].mean())) / options.visitors
-    p95 = quantile(waits, 0.95)
+    p95 = statistic_of(waits, "p95")
     print(
         f"{options.visitors} visitors for {options.seconds:.0f} s, {PAUSE[0]:g} to {PAUSE[1]:g} s between an answer and "
         f"the next release: {len(waits):,} releases, {len(waits) / options.seconds:.1f} a second"

@@ -30,7 +30,7 @@ _SCRIPTS = (
 
 _component = st.components.v2.component(
     "epoch_pictures",
-    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../player.css", "epoch_pictures.css")),
+    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../picture.css", "../player.css", "epoch_pictures.css")),
     js="\n".join(path.read_text("utf-8") for path in _SCRIPTS),
 )
 

@@ -14,9 +14,7 @@ class Draft {
   }
 
   show(ranges) {
-    if (ranges.join() === this.ranges.join()) return;
-    this.ranges = ranges;
-    this.paint();
+    this.resize(ranges, this.size);
   }
 
   settle() {}

@@ -52,7 +52,7 @@ _SCRIPTS = ("../frames.js", "dom.js", "strips.js", "paint.js", "commits.js", "sl
 
 _component = st.components.v2.component(
     "latent_sliders",
-    css=(_HERE / "latent_sliders.css").read_text("utf-8"),
+    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../picture.css", "latent_sliders.css")),
     js="\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS),
 )
 

@@ -33,7 +33,7 @@ _SCRIPTS = (
 
 _component = st.components.v2.component(
     "refinement",
-    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../player.css", "refinement.css")),
+    css="\n".join((_HERE / name).read_text("utf-8") for name in ("../picture.css", "../player.css", "refinement.css")),
     js="\n".join(path.read_text("utf-8") for path in _SCRIPTS),
 )
 

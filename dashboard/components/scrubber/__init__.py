@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 _SLIDERS = _HERE.parent / "latent_sliders"
 # NOTE: one script in the end, so these files share their names and import nothing; the last one has the entry.
 _SCRIPTS = (*(_SLIDERS / name for name in ("../frames.js", "dom.js", "strips.js", "paint.js")), _HERE / "scrubber.js")
-_STYLES = (_SLIDERS / "latent_sliders.css", _HERE / "scrubber.css")
+_STYLES = (_SLIDERS / "../picture.css", _SLIDERS / "latent_sliders.css", _HERE / "scrubber.css")
 
 _component = st.components.v2.component(
     "scrubber",
