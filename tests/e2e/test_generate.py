@@ -215,6 +215,7 @@ def test_a_direction_from_sneaker_to_ankle_boot_changes_what_a_linear_probe_says
 
 def test_a_traversal_is_taken_away_as_a_moving_picture(generate: Generate) -> None:
     generate.show("Traversal")
+    expect(generate.page.get_by_label(re.compile("^Lowest offset")).first).to_be_visible()  # its run has begun
     generate.settle()
     animation = generate.page.get_by_role("button", name="Animation (GIF)")
     generate.page.get_by_role("button", name="Download").first.click()
