@@ -1,26 +1,26 @@
-"""``python -m dashboard``: start the dashboard, after a look at whether its port is free."""
+"""``python -m dashboard``: start the dashboard, after a look at whether its port is free.
+
+What the first page needs is loaded in a thread meanwhile (`dashboard.preload`), while the browser draws the empty page.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
 APP = Path(__file__).with_name("app.py")
 
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**27),
-}
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """What the server's libraries are told, where the person who starts it says nothing else.
 
 Threads that wait for others' share of a decode sleep instead of spinning: where visitors, or a training, use the same cores, a
-decode takes a third of the time. And the C library keeps freed memory (up to 128 MiB) for the next decode, which then needn't
-ask the kernel for pages: that takes a third off a decode. Both were measured on two cores; other systems pass over them.
+decode takes a third of the time (measured on two cores).
 """
 
 
@@ -34,9 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     print(f"Latent Explorer: http://{ADDRESS}:{port}  (Ctrl-C stops it)", flush=True)
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}"]
-    os.execve(sys.executable, command, ENVIRONMENT | os.environ)
-    return 0  # not reached: the server has taken this process over
+    os.environ.update(ENVIRONMENT | os.environ)
+    with contextlib.suppress(OSError):
+        APP.with_name("static").mkdir(exist_ok=True)  # Streamlit warns of a folder that only comes with the first page
+    from streamlit.web import cli  # before the thread: two threads that import one package's parts can meet half of it
+
+    from dashboard.preload import preload
+
+    threading.Thread(target=preload, name="preload", daemon=True).start()
+    cli.main(["run", str(APP), f"--server.port={port}"], prog_name="streamlit")
+    return 0  # not reached: the line before ends the process
 
 
 def _port_problem(port: int) -> str | None:

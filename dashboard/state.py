@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -153,14 +154,19 @@ class Visit:
         self.renew()
 
 
+def opening_run(names: Sequence[str]) -> str | None:
+    """The run, of these, that a visitor sees who asks for none; None where there is none."""
+    return "fashion-mnist" if "fashion-mnist" in names else next(iter(names), None)
+
+
 def current_visit() -> Visit | None:
     """The visitor's state, its run read from the URL the first time; None where there is no run at all."""
     if "visit" not in st.session_state:
         names = list_runs()
-        if not names:
+        preferred = opening_run(names)
+        if preferred is None:
             return None
         asked = st.query_params.get("run", "")
-        preferred = "fashion-mnist" if "fashion-mnist" in names else names[0]
         visit = Visit(run=asked if asked in names else preferred)
         if asked and asked not in names:
             visit.notes.append(f"The link names a run that isn't here; showing {visit.run} instead.")

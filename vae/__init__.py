@@ -11,7 +11,7 @@ pictures = decode_images(model, encodings.mean)
 from vae.annealing import Annealed, annealed_importance
 from vae.config import MAP_PARAMETERS, PRESETS, ConfigError, MapConfig, ModelConfig, Preset, TrainConfig
 from vae.data import DataError, ImageDataset, list_datasets, load_dataset, make_dataset
-from vae.device import DeviceError, choose_device, generator_for, list_devices
+from vae.device import DeviceError, choose_device, generator_for, keep_freed_memory, list_devices
 from vae.diagnostics import aggregate_draws, mmd_to_prior, round_trip
 from vae.directions import (
     Probe,
@@ -184,6 +184,7 @@ __all__ = [
     "interpolate_through",
     "interpolation_animation",
     "interpolation_sheet",
+    "keep_freed_memory",
     "lay_out_for_decoding",
     "list_datasets",
     "list_devices",

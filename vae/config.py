@@ -345,8 +345,8 @@ PRESETS: dict[PresetName, Preset] = {
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),
     "best": Preset(
-        summary="wide and patient, twenty-eight epochs",
+        summary="wide and patient, forty epochs",
         model=ModelConfig(widths=(48, 96), blocks=1, hidden=512),
-        train=TrainConfig(epochs=28, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.05, ema_decay=0.999),
+        train=TrainConfig(epochs=40, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.05, ema_decay=0.999),
     ),
 }

@@ -144,7 +144,7 @@ def _inspect(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> None:
     if shown is not None and shown.is_flat:
         _marks(loaded, visit, shown)
     _numbers(loaded, visit)
-    subject, strips = visit.subject(loaded), _strips(loaded, visit, shown)
+    subject, strips = visit.subject(loaded), strips_of(loaded, visit, shown)
     latent_sliders(
         strips,
         loaded.encodings,
@@ -212,7 +212,7 @@ def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
 # --- the sliders ---------------------------------------------------------------------------------------------------
 
 
-def _strips(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
+def strips_of(loaded: LoadedRun, visit: Visit, shown: ShownMap | None) -> Strips:
     """The filmstrips of the current place, made once for each generation."""
     if visit.strips is None:
         subject = visit.subject(loaded)
