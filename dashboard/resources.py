@@ -28,7 +28,6 @@ from vae import (
     encode_images,
     generator_for,
     keep_freed_memory,
-    lay_out_for_decoding,
     load_test_data,
     nearest,
     open_run,
@@ -200,7 +199,7 @@ def _load(path: Path, fingerprint: Fingerprint) -> LoadedRun:
     keep_freed_memory()  # a third off the time of a decode, measured on two cores
     run = open_run(path)
     digest = run.weights_digest()
-    model = lay_out_for_decoding(run.load_model(choose_device()))
+    model = run.load_model(choose_device())
     data = load_test_data(run)
     encodings = run.load_encodings()
     if len(encodings) != len(data):

@@ -51,7 +51,6 @@ from vae.latent import (
     filmstrip_points,
     interpolate,
     interpolate_through,
-    lay_out_for_decoding,
     sample_prior,
     traverse,
 )
@@ -185,7 +184,6 @@ __all__ = [
     "interpolation_animation",
     "interpolation_sheet",
     "keep_freed_memory",
-    "lay_out_for_decoding",
     "list_datasets",
     "list_devices",
     "list_options",

@@ -102,15 +102,6 @@ def _points(model: VAE, z: Float32[np.ndarray, "count latent"]) -> tuple[Tensor,
     return torch.split(points, max(1, pixels // (model.config.height * model.config.width))) if len(points) else ()
 
 
-def lay_out_for_decoding(model: VAE) -> VAE:
-    """The same model, its decoder's weights in the memory order (channels last) that convolutions decode fastest from.
-
-    The numbers stay what they were but for rounding, in any precision.
-    """
-    model.decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
-    return model
-
-
 def _means(model: VAE, z: Float32[np.ndarray, "count latent"], precision: str) -> Iterator[Tensor]:
     """``E[x|z]`` in fp32, batch by batch; the decoder runs in ``precision``."""
     for batch in _points(model, z):

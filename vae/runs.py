@@ -238,7 +238,8 @@ class Run:
             raise RunError(f"{self._weights_file()}: can't be read ({error.strerror})") from None
 
     def load_model(self, device: torch.device | str = "cpu") -> VAE:
-        """The model with the weights that serve, in evaluation mode.
+        """The model with the weights that serve, in evaluation mode, in the memory order (channels last) that convolutions are
+        fastest from; the numbers are those of any order, but for rounding.
 
         Names and shapes are checked against the configuration before a tensor is read: a foreign file allocates nothing.
 
@@ -277,6 +278,7 @@ class Run:
         if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
             raise RunError(f"{file}: expected finite weights, found infinite ones or NaN: restore the file or retrain")
         model.load_state_dict(tensors, assign=True)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
         return model.to(device).requires_grad_(False).eval()
 
     def _weights_file(self) -> Path:

@@ -18,14 +18,13 @@ from pathlib import Path
 from answers import answers
 from drag import dragging, dragging_beside_a_training
 from figures import Figure
+from maps import placement, umap_layouts, umap_unseeded
 from package import package, throughput
 from pointing import pointing, pointing_at_many
 from quality import best, time_to_quality
 from results import Mode, Results, begin, from_json, write
 from start import start_up
 from table import lines, provenance, with_table
-
-from vae import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(__file__).with_name("results.json")
@@ -50,15 +49,18 @@ class Benchmark:
 
 BENCHMARKS = [
     Benchmark(time_to_quality, 50, "full", keeps_curves=True),
-    *([Benchmark(best, 120, "full", keeps_curves=True)] if "best" in PRESETS else []),
+    Benchmark(best, 60, "full", keeps_curves=True),
     Benchmark(throughput, 1),
     Benchmark(package, 0.5),
+    Benchmark(umap_layouts, 1.5),
+    Benchmark(placement, 0.2),
     Benchmark(start_up, 1.5),
     Benchmark(dragging, 0.5),
     Benchmark(pointing, 0.5),
     Benchmark(answers, 0.5),
     Benchmark(dragging_beside_a_training, 1.5, "full"),
     Benchmark(pointing_at_many, 2, "full"),
+    Benchmark(umap_unseeded, 1.5, "full"),
 ]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.resources import SERVING_PRECISION
-from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, lay_out_for_decoding, nearest, open_run
+from vae import VAE, Encodings, MapConfig, decode_images, interpolate_through, nearest, open_run
 
 pytestmark = pytest.mark.browser
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -25,7 +25,7 @@ SNEAKER, ANKLE_BOOT = 9, 0
 @functools.cache
 def model_and_encodings() -> tuple[VAE, Encodings]:
     run = open_run("fashion-mnist")
-    return lay_out_for_decoding(run.load_model()), run.load_encodings()
+    return run.load_model(), run.load_encodings()
 
 
 class Generate:

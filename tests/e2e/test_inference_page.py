@@ -18,7 +18,6 @@ from vae import (
     decode_images,
     draw_posterior,
     generator_for,
-    lay_out_for_decoding,
     load_test_data,
     mean_of,
     open_run,
@@ -103,7 +102,6 @@ def test_a_refinement_is_seen_to_grow_and_its_gap_is_the_package_s(inference: In
 
 def test_every_step_is_under_the_slider_without_a_message(inference: Inference, path: list[Waypoint]) -> None:
     page, model = inference.page, open_run("fashion-mnist").load_model()
-    lay_out_for_decoding(model)
     slider = page.get_by_role("slider", name="Gradient step")
     slider.scroll_into_view_if_needed()
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
