@@ -18,11 +18,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import vae.distributed as distributed
 from vae.config import ModelConfig, TrainConfig
@@ -179,7 +181,7 @@ def new_state(model_config: ModelConfig, config: TrainConfig, device: torch.devi
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
     kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
     averaged = copy.deepcopy(model).requires_grad_(False).eval() if config.ema_decay else None
-    return TrainingState(model, averaged, kind(groups, lr=config.learning_rate), config, device)
+    return TrainingState(model, averaged, kind(groups, lr=config.learning_rate, fused=True), config, device)
 
 
 def restore_state(
@@ -213,6 +215,7 @@ def restore_state(
         state.norms = float(progress.get("norms", 0.0))  # states that were written before there were such counts lack them
         state.epochs_since_best = int(progress.get("epochs_since_best", 0))
         _check_moments(state)
+        _lay_out_moments(state.optimizer)
     except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"the training state does not fit this model: {reason}") from None
@@ -221,6 +224,16 @@ def restore_state(
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Moments in the memory order of their weights, as the optimizer makes them.
+
+    NOTE: the fused optimizer reads weights and moments in the order in which they lie, and rounds by it.
+    """
+    for parameter, slots in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            slots[name] = torch.empty_like(parameter, requires_grad=False).copy_(slots[name])
 
 
 def _check_moments(state: TrainingState) -> None:
@@ -363,10 +376,12 @@ def _follow(state: TrainingState) -> None:
     if state.averaged is None:
         return
     decay = min(state.config.ema_decay, (2 + state.step) / (11 + state.step))
-    for average, value in zip(state.averaged.state_dict().values(), state.model.state_dict().values(), strict=True):
-        if average.is_floating_point():
-            average.lerp_(value, 1 - decay)
-        else:
+    averages, values = (list(chain(model.parameters(), model.buffers())) for model in (state.averaged, state.model))
+    floating = [number for number, average in enumerate(averages) if average.is_floating_point()]
+    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    follow([averages[number] for number in floating], [values[number] for number in floating], 0)
+    for average, value in zip(averages, values, strict=True):
+        if not average.is_floating_point():
             average.copy_(value)
 
 
