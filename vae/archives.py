@@ -71,7 +71,9 @@ def _checked(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo
             raise DataError(f"{path.name}: expected files and folders, found {shown!r}, a link or a device: refused")
         if entry.flag_bits & 1:
             raise DataError(f"{path.name}: {shown!r} is encrypted: make the zip file without a password")
-    total, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
+    total = sum(entry.file_size for entry in entries)
+    # NOTE: no more than the file has: many entries may share one place in it.
+    packed = min(sum(entry.compress_size for entry in entries), path.stat().st_size)
     if total > MAX_TOTAL_BYTES:
         limit = f"at most {MAX_TOTAL_BYTES // 2**30} GiB"
         raise DataError(f"{path.name}: expected {limit} when unpacked, its entries say {total / 2**30:,.1f}: import a folder")

@@ -374,6 +374,18 @@ def test_a_bomb(tmp_path: Path) -> None:
     assert "it would unpack to" in refused(path)
 
 
+@pytest.mark.parametrize("name", ["a.bmp", "a.npy"])
+def test_a_bomb_whose_entries_share_one_place(tmp_path: Path, name: str) -> None:
+    """Each entry alone unpacks to 33 times its size, all 200 of them to thousands of times that of the file."""
+    content = b"BM" + bytes(2**20) + np.random.default_rng(0).bytes(2**15)
+    file = (path := write_zip(tmp_path / "a.zip", {name: content})).read_bytes()
+    start, end = file.index(b"PK\x01\x02"), file.index(b"PK\x05\x06")
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 200, 200, 200 * (end - start), start, 0)
+    path.write_bytes(file[:start] + file[start:end] * 200 + tail)
+    assert path.stat().st_size < 2**16
+    assert "it would unpack to" in refused(path)
+
+
 def central(count: int, size: int = 0) -> bytes:
     """A zip file whose list says ``count`` empty entries, without any."""
     entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 0, 20, 0, 0, 0, 0, 0, 0, 0, size, 5, 0, 0, 0, 0, 0, 0) + b"a.png"
