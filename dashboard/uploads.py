@@ -51,7 +51,7 @@ def offer_upload() -> None:
         return
     seen = _look(file)
     if isinstance(seen, str):
-        st.error(seen)
+        st.error(plain(seen))  # it names what it found in the file
         return
     _show(seen)
     if changes_allowed():
@@ -202,7 +202,7 @@ def _keep(seen: Look, file: Any) -> None:
             with st.spinner("Starting the import"):
                 jobs.start_import(name, _plain_name(file.name), file.getbuffer(), size, grey)
         except (DataError, JobError) as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
         else:
             st.rerun()
 

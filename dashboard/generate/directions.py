@@ -23,6 +23,7 @@ from dashboard.generate.shared import (
     sentence,
     session_key,
 )
+from dashboard.markdown import plain
 from dashboard.resources import LoadedRun, ShownMap
 from dashboard.state import Visit
 from vae import (
@@ -201,7 +202,8 @@ def _evidence(direction: Direction) -> None:
         ("accuracy of a full linear probe", f"{found.probe_accuracy:.1%} (guessing: 50%)", "the same"),
     )
     st.markdown(
-        f"**How sure is {direction.title}?** {a:,} and {b:,} test images; 1 on the slider is the difference of their means."
+        f"**How sure is {plain(direction.title)}?** {a:,} and {b:,} test images; 1 on the slider is the difference of their "
+        "means."
     )
     st.markdown("\n".join(["| what | value | from |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]))
     st.caption("Accuracies are the mean of both groups' shares. The slider's probe is fitted to all images of both groups.")

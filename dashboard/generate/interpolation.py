@@ -13,6 +13,7 @@ from dashboard.components.picture_grid import picture_grid
 from dashboard.components.scrubber import Frames, make_frames, plan_frames
 from dashboard.generate.line import line_map, line_panel
 from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
+from dashboard.markdown import plain
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.search import FOUND, search_hint, search_images
@@ -146,7 +147,7 @@ def _found(loaded: LoadedRun, stops: list[Stop], text: str) -> None:
         if choice is not None and rows[choice] not in stops:
             _add(loaded, stops, (rows[choice],))
             st.rerun()  # what stands above knows how much room is left
-    st.caption(f"{told} A click adds one." if rows else told)
+    st.caption(f"{plain(told)} A click adds one." if rows else plain(told))
 
 
 def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
@@ -161,7 +162,7 @@ def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
     label = f"Images along the path, in order, at most {MAX_STOPS}: a click on one takes it out, a click on the map adds one"
     if stops:
         st.session_state[key] = names
-        st.pills(label, names, selection_mode="multi", key=key, on_change=take_out)
+        st.pills(label, names, format_func=plain, selection_mode="multi", key=key, on_change=take_out)
 
 
 def _upload(loaded: LoadedRun, stops: list[Stop]) -> None:

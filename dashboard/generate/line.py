@@ -11,6 +11,7 @@ from dashboard.components.latent_map import MapCommit, MapPath, Mark, Select, la
 from dashboard.components.scrubber import Frames, read_step, scrubber
 from dashboard.generate.downloads import offer_pictures
 from dashboard.generate.shared import decoded, flat_map, instance_of, open_in_explore, session_key
+from dashboard.markdown import plain
 from dashboard.pictures import original_size
 from dashboard.resources import LoadedRun, Subject
 from dashboard.state import Visit
@@ -41,7 +42,7 @@ def line_map(
     """The map with the path, the images it goes through (``rows``) or the one it starts from (``current``)."""
     shown, problem = flat_map(loaded, visit)
     if shown is None:
-        st.info(f"There is no map in two dimensions to draw the path on. {problem}")
+        st.info(f"There is no map in two dimensions to draw the path on. {plain(problem)}")
         return
     points = shown.points
     key = instance_of(loaded, section)
@@ -66,7 +67,7 @@ def line_panel(
     scrubber(frames, key=key, instance=instance_of(loaded, section), run=loaded.weights_digest, name=name)
     step = read_step(key, frames)
     base = bases[round(step / (len(frames.points) - 1) * (len(bases) - 1))]
-    st.caption(f"The buttons take frame {step + 1} of {len(frames.points)}: {frames.labels[step]}")
+    st.caption(f"The buttons take frame {step + 1} of {len(frames.points)}: {plain(frames.labels[step])}")
     with st.container(horizontal=True):
         if st.button("Open in Explore", icon=":material/scatter_plot:", key=f"{key}-open"):
             open_in_explore(visit, base, frames.points[step], "moved")

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64
 from dashboard.components.picture_grid import picture_grid
 from dashboard.generate.downloads import offer_pictures
 from dashboard.generate.shared import choose_row, decoded, keep, open_in_explore, remember, session_key
+from dashboard.markdown import plain
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from vae import Encodings, filmstrip_points
@@ -79,8 +80,8 @@ def _one(loaded: LoadedRun, visit: Visit, row: int, dimension: int, offsets: Flo
 
     z, pictures = remember(loaded, "traversal", (row, dimension, offsets.tobytes()), make)
     st.markdown(
-        f"Offsets added to dimension {dimension} of the mean of {loaded.subject(row).title}, which is {mean[dimension]:+.2f} "
-        "there. Click one to open it in Explore."
+        f"Offsets added to dimension {dimension} of the mean of {plain(loaded.subject(row).title)}, which is "
+        f"{mean[dimension]:+.2f} there. Click one to open it in Explore."
     )
     captions = [_signed(offset) for offset in offsets]
     columns = math.ceil(math.sqrt(len(offsets)))

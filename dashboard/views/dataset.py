@@ -55,7 +55,7 @@ def page() -> None:
     try:
         splits = _load(name, _fingerprint(name))
     except DataError as error:
-        images.error(f"Data set {name} can't be shown. {error}")
+        images.error(f"Data set {plain(name)} can't be shown. {plain(str(error))}")
         return
     seen = begun if begun is not None and begun[1].run.config.dataset == name else None
     with images:
@@ -72,7 +72,7 @@ def _begin() -> Seen | None:
     try:
         return begin_page()
     except (RunError, DataError) as error:
-        st.error(f"The run in the sidebar can't be shown. {error}")
+        st.error(f"The run in the sidebar can't be shown. {plain(str(error))}")
         return None
 
 

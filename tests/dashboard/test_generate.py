@@ -47,8 +47,9 @@ def has_made(app: AppTest, name: str) -> bool:
 
 
 def said(app: AppTest) -> str:
+    """All sentences on the page, as they are read: without the marks that keep names from being Markdown."""
     groups = (app.markdown, app.caption, app.info, app.error, app.warning)
-    return "\n".join(element.value for group in groups for element in group)
+    return "\n".join(element.value for group in groups for element in group).replace("\\", "")
 
 
 def click(app: AppTest, label: str) -> AppTest:

@@ -34,9 +34,9 @@ def visit_of(app: AppTest) -> Visit:
 
 
 def said(app: AppTest) -> str:
-    """All sentences on the page."""
+    """All sentences on the page, as they are read: without the marks that keep names from being Markdown."""
     groups = (app.markdown, app.caption, app.info, app.error, app.warning, app.subheader)
-    return "\n".join(element.value for group in groups for element in group)
+    return "\n".join(element.value for group in groups for element in group).replace("\\", "")
 
 
 def query(app: AppTest) -> dict[str, str]:
