@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from dashboard.components.latent_map import MapCommit, Mark, Select
+from dashboard.components.latent_map import MapCommit, Select
 from dashboard.components.picture_grid import picture_grid
 from dashboard.components.scrubber import Frames, make_frames, plan_frames
-from dashboard.generate.line import line_map, line_panel
+from dashboard.generate.line import line_map, line_panel, marks_of
 from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
 from dashboard.markdown import plain
 from dashboard.pictures import enlarged
@@ -45,7 +45,7 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
 
     with left:
         rows = tuple(dict.fromkeys(stop for stop in stops if isinstance(stop, int)))
-        line_map(loaded, visit, "interpolation", frames, add_from_map, rows=rows, marks=_marks(loaded, shown, stops))
+        line_map(loaded, visit, "interpolation", frames, add_from_map, rows=rows, marks=marks_of(loaded, shown, stops))
     with right:
         if frames is None:
             st.info(
@@ -189,15 +189,6 @@ def _encoded(weights_digest: str, digest: str, _loaded: LoadedRun, _data: bytes)
 
 
 # --- the path ------------------------------------------------------------------------------------------------------
-
-
-def _marks(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> tuple[Mark, ...]:
-    """Pictures from outside, where they lie on the map."""
-    outside = [stop for stop in stops if isinstance(stop, Subject)]
-    if not outside or shown is None:
-        return ()
-    positions = shown.place(np.stack([stop.mean for stop in outside]), loaded.encodings)
-    return tuple(Mark(float(x), float(y), "your image") for x, y in positions)
 
 
 def _frames(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> Frames:

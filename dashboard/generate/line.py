@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import streamlit as st
 
 from dashboard.colourings import find_colouring
@@ -13,7 +14,7 @@ from dashboard.generate.downloads import offer_pictures
 from dashboard.generate.shared import decoded, flat_map, instance_of, open_in_explore, session_key
 from dashboard.markdown import plain
 from dashboard.pictures import original_size
-from dashboard.resources import LoadedRun, Subject
+from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.state import Visit
 
 FAR = 95.0
@@ -26,6 +27,15 @@ def path_of(frames: Frames) -> MapPath | None:
         return None
     places = tuple((float(x), float(y)) for x, y in frames.positions)
     return MapPath(places, tuple((frames.percentiles > FAR).tolist()))
+
+
+def marks_of(loaded: LoadedRun, shown: ShownMap | None, images: Sequence[int | Subject]) -> tuple[Mark, ...]:
+    """Those of the images that are from outside, where they lie on the map."""
+    outside = [image for image in images if isinstance(image, Subject)]
+    if not outside or shown is None:
+        return ()
+    positions = shown.place(np.stack([image.mean for image in outside]), loaded.encodings)
+    return tuple(Mark(float(x), float(y), "your image") for x, y in positions)
 
 
 def line_map(

@@ -22,6 +22,7 @@ from dashboard.generate.traversal import traversal_values
 from dashboard.resources import load_run
 from dashboard.state import Visit
 from vae import Encodings, Run, generator_for, interpolate_through, load_test_data, open_run, sample_prior
+from vae.images import prepare, read_picture
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 RUN = "fashion-mnist"
@@ -289,6 +290,28 @@ def test_a_click_on_the_map_moves_that_image(generate: Callable[..., AppTest], e
     click_map(app, "direction", 77)
     assert app.number_input(key=key(app, "direction-row")).value == 77
     np.testing.assert_array_equal(made(app, "direction-frames").points[30], encodings.mean[77])
+
+
+def test_an_image_from_outside_is_moved_along_a_direction(generate: Callable[..., AppTest]) -> None:
+    app = generate("Directions", row="9")
+    yours = load_run(RUN).subject_from_outside(prepare(read_picture(photo()), (1, 28, 28)).pixels)
+    visit_of(app).show(yours)
+    app.run()
+    frames, found = made(app, "direction-frames"), made(app, "direction")
+    np.testing.assert_array_equal(frames.points[30], yours.mean)
+    used = load_run(RUN).encodings.active_dimensions
+    np.testing.assert_allclose(frames.points[60][used], yours.mean[used] + 2 * found.vector, atol=1e-5)
+    assert frames.labels[30] == "your image, as encoded"
+    click_map(app, "direction", 77)
+    assert made(app, "direction-frames").labels[30].startswith("test image 77")
+    app.segmented_control(key=key(app, "direction-kind")).set_value("Your image").run()
+    app.session_state[key(app, "direction-scrubber")] = {
+        "commit": {"generation": made(app, "direction-frames").generation, "step": 45}
+    }
+    app.run()
+    click(app, "Open in Explore")
+    assert visit_of(app).outside is yours
+    np.testing.assert_array_equal(visit_of(app).z, made(app, "direction-frames").points[45])
 
 
 def test_groups_from_the_map_and_what_is_wrong_with_them(generate: Callable[..., AppTest]) -> None:
