@@ -23,8 +23,8 @@ from dashboard.training.form import train_on
 from vae import DataError
 from vae.jobs import JobError, JobStatus
 from vae.pack import imported_from
-from vae.preview import LOOKED_AT, SIZES, Look, look_apart, sample_key
-from vae.shapes import SIDES
+from vae.preview import SIZES, Look, look_apart, sample_key
+from vae.shapes import LOOKED_AT, SIDES
 from vae.staged import upload_folder
 
 MAX_MEGABYTES = 200
@@ -109,6 +109,8 @@ def _tell_end(name: str, status: JobStatus) -> None:
             f"Train on it here, or with `python -m vae train --dataset {name} --run {name}`"
         )
         with suppress(OSError):  # of a data set that is deleted at this moment
+            if made.greyed:
+                st.caption(f"{made.greyed:,} colour images were turned grey.")
             lines = tuple(made.left_out_lines(SHOWN_LEFT_OUT)) if made.left_out else ()
             if lines:
                 _left_out(f"{made.left_out:,} left out", lines, made.left_out)

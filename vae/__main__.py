@@ -542,6 +542,7 @@ def _imported(made: Imported) -> str:
         f"data set {made.name}: {made.kind}; {'RGB' if channels == 3 else 'grey'}, {width} x {height}, {labels}",
         f"  images: {counts}",
     ]
+    lines += [f"  {made.greyed:,} colour images were turned grey"] if made.greyed else []
     if made.left_out:
         lines += [f"  {made.left_out:,} left out, each named in {made.left_out_file}"]
         lines += [f"    {line}" for line in made.left_out_lines(SHOWN_LEFT_OUT)]
