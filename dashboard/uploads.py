@@ -21,6 +21,7 @@ from dashboard.pictures import enlarged
 from dashboard.projection_panel import duration_words
 from dashboard.training.form import train_on
 from vae import DataError
+from vae.data import data_root
 from vae.jobs import JobError, JobStatus
 from vae.pack import imported_from
 from vae.preview import SIZES, Look, look_apart, sample_key
@@ -117,12 +118,13 @@ def _tell_end(name: str, status: JobStatus) -> None:
     elif status.state == "failed":
         st.error(f"**{plain(name)}** could not be imported; nothing of it was kept.")
         st.text(status.error or "")  # as text: it comes out of a file
-    elif status.state == "stopped":
-        st.info(f"The import of **{plain(name)}** was cancelled; nothing of it was kept.")
-    elif status.state == "interrupted":
-        st.warning(
-            f"The import of **{plain(name)}** was not finished; nothing of it was kept. Its process came down or was killed."
-        )
+    elif status.state in ("stopped", "interrupted"):
+        # Of a folder under data/ nothing need be kept: it is still there.
+        kept = "started again, it goes on" if (data_root() / name).is_dir() else "nothing of it was kept"
+        if status.state == "stopped":
+            st.info(f"The import of **{plain(name)}** was cancelled; {kept}.")
+        else:
+            st.warning(f"The import of **{plain(name)}** was not finished; {kept}. Its process came down or was killed.")
     else:
         st.info(f"**{plain(name)}** was imported, and has been deleted since.")
     with st.container(horizontal=True):

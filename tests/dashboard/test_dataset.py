@@ -23,7 +23,7 @@ from dashboard import jobs
 from dashboard.markdown import plain
 from dashboard.uploads import progress_words
 from vae import Run, load_dataset, make_dataset, open_run
-from vae.jobs import STATUS_FILE, JobStatus, run_job
+from vae.jobs import STATUS_FILE, JobError, JobStatus, run_job
 from vae.preview import take_look
 from vae.staged import stage_upload, upload_folder
 from vae.survey import class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
@@ -351,6 +351,56 @@ def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(
     upload(app, archive(), "b.zip")
     assert plain("the file could not be read: it was looked at for") in app.error[0].value
     assert left(data) == ["tiny"]
+
+
+def pictures(folder: Path) -> None:
+    """Thirty pictures of 24 x 20 in three folders."""
+    with zipfile.ZipFile(io.BytesIO(archive(bad=0))) as made:
+        made.extractall(folder)
+
+
+def choose(app: AppTest, name: str) -> AppTest:
+    next(box for box in app.selectbox if box.label == "Data set").set_value(name).run()
+    assert not app.exception
+    return app
+
+
+def test_a_folder_under_data_is_imported_where_it_lies(open_app: OpenApp, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(data / "own")
+    app = choose(open_app("dataset"), "own")
+    assert "Data set own can't be shown." in said(app)
+    with monkeypatch.context() as patch:  # a visitor who may look alone
+        patch.setenv("LATENT_EXPLORER_ALLOW_CHANGES", "ann@example.org")
+        assert "Import it" not in labels(choose(open_app("dataset"), "own"))
+    press(app, "Import it")
+    wait(app, lambda app: "Dismiss" in labels(app))
+    assert "Kept as **own**: 26 train, 2 validation, 4 test images of 20 × 24 pixels" in said(app).replace(
+        "25 train", "26 train"
+    )
+    assert "**Add images of your own.**" in said(app)
+    assert re.search(r"train\*\* images of 20 × 24 pixels, RGB, 3 classes", said(app))
+    press(app, "Dismiss")
+    assert left(data) == ["own", "tiny"]
+    assert sorted(path.name for path in (data / "own").iterdir()) == ["packed", "pets"]
+
+
+@pytest.mark.usefixtures("never_ends")
+def test_the_import_of_a_folder_is_the_command_and_can_be_cancelled(open_app: OpenApp, data: Path) -> None:
+    pictures(data / "own")
+    app = choose(open_app("dataset"), "own")
+    press(app, "Import it")
+    ((process, _),) = jobs._started.values()
+    assert process.args[1:] == ["-m", "vae", "import", str(data / "own"), "--name", "own"]  # type: ignore[index]
+    assert "It is being imported" in said(app)
+    assert "Import it" not in labels(app)
+    with pytest.raises(JobError, match="another process is at work here"):
+        jobs.start_import_in_place("own")
+    press(app, "Cancel")
+    wait(app, lambda app: "Dismiss" in labels(app))
+    assert "The import of **own** was cancelled; started again, it goes on." in said(app)
+    press(app, "Dismiss")
+    assert "Import it" in labels(app)
+    assert left(data) == ["own", "tiny"]
 
 
 def test_a_data_set_that_cannot_be_read_says_why(open_app: OpenApp, tiny_run: Run) -> None:
