@@ -92,7 +92,16 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
         follow, marks = lambda commit: _choose_on_map(loaded, commit), marks_of(loaded, shown, (base,))
         line_map(loaded, visit, "direction", frames, follow, current=subject.row, marks=marks)
     with right:
-        line_panel(loaded, visit, "direction", frames, (base,), f"How far along {found.title}")
+        line_panel(
+            loaded,
+            visit,
+            "direction",
+            frames,
+            (base,),
+            name=f"How far along {found.title}",
+            title=f"the posterior mean of {subject.title}, moved {_amount(-REACH)} to {_amount(REACH)} times {found.title}",
+            ticks=[_amount(amount) for amount in _amounts(len(frames.points))],
+        )
     _evidence(found)
 
 
@@ -165,8 +174,8 @@ def moved_points(
 def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: Direction, subject: Subject) -> Frames:
     """The image moved along the direction, from -`REACH` to `REACH`, with what the probe says at each frame."""
     count, block = plan_frames(loaded.data.image_shape)
-    middle = (count - 1) // 2
-    amounts = np.arange(-middle, middle + 1) * (REACH / middle)
+    amounts = _amounts(count)
+    middle = len(amounts) // 2
     points = moved_points(loaded, direction, subject.mean, amounts)
     used = loaded.encodings.map_dimensions
     pictures = decoded(loaded, points)
@@ -195,6 +204,12 @@ def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: 
     found = placed(loaded, shown, points, "means")
     made = found.positions, found.percentiles, labels, stops, readings
     return make_frames(next_generation(), points, pictures, *made, start=middle, block=block)
+
+
+def _amounts(count: int) -> Float64[np.ndarray, " odd"]:
+    """Even steps from -`REACH` to `REACH`, 0 among them: ``count`` of them or one less."""
+    middle = (count - 1) // 2
+    return np.arange(-middle, middle + 1) * (REACH / middle)
 
 
 def _amount(amount: float) -> str:

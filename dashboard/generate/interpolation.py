@@ -54,7 +54,16 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
                 else "No image yet. Add two or more: by a search, by a click on the map, or upload your own."
             )
         else:
-            line_panel(loaded, visit, "interpolation", frames, tuple(stops), "Position along the interpolation")
+            line_panel(
+                loaded,
+                visit,
+                "interpolation",
+                frames,
+                tuple(stops),
+                name="Position along the interpolation",
+                title=f"{frames.labels[0]} to {frames.labels[-1]}",
+                ticks=[f"{share:.0%}" for share in np.linspace(0, 1, len(frames.points))],
+            )
 
 
 def _stops(loaded: LoadedRun, visit: Visit) -> list[Stop]:

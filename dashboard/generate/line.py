@@ -16,7 +16,10 @@ from dashboard.markdown import plain
 from dashboard.pictures import original_size
 from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.state import Visit
+from vae.shapes import spread
 
+ON_SHEET = 13
+"""How many frames of a line a sheet shows, at most, evenly spread."""
 FAR = 95.0
 """Percentile of `vae.off_manifold` above which no encoded image is near."""
 
@@ -70,9 +73,18 @@ def line_map(
 
 @st.fragment
 def line_panel(
-    loaded: LoadedRun, visit: Visit, section: str, frames: Frames, bases: tuple[int | Subject, ...], name: str
+    loaded: LoadedRun,
+    visit: Visit,
+    section: str,
+    frames: Frames,
+    bases: tuple[int | Subject, ...],
+    *,
+    name: str,
+    title: str,
+    ticks: Sequence[str],
 ) -> None:
-    """The scrubber and what can be done with its frame. ``bases`` are the images along the line, evenly spaced."""
+    """The scrubber and what can be done with its frame. ``bases`` are the images along the line, evenly spaced; ``title`` and
+    ``ticks``, a word for each frame, label what is taken away."""
     key = session_key(loaded, f"{section}-scrubber")
     scrubber(frames, key=key, instance=instance_of(loaded, section), run=loaded.weights_digest, name=name)
     step = read_step(key, frames)
@@ -84,6 +96,15 @@ def line_panel(
         picture = original_size(decoded(loaded, frames.points[step : step + 1])[0])
         file = f"{visit.run}-{section}-frame{step + 1}.png"
         st.download_button("This frame (PNG)", picture, file, "image/png", on_click="ignore", key=f"{key}-png")
+        on_sheet = spread(len(frames.points), ON_SHEET)
         offer_pictures(
-            loaded, section, frames.points, frames.labels, title=f"{frames.labels[0]} to {frames.labels[-1]}", moves=True
+            loaded,
+            section,
+            frames.points,
+            frames.labels,
+            title=title,
+            columns=len(on_sheet),
+            column_labels=tuple(ticks[step] for step in on_sheet),
+            on_sheet=on_sheet,
+            moves=True,
         )
