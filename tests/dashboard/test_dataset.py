@@ -103,6 +103,16 @@ def check_extremes(app: AppTest) -> None:
     assert rows_offered(app, "hardest") == np.argsort(elbo, kind="stable")[:8].tolist()
     assert elbo[rows_offered(app, "easiest")].tolist() == sorted(elbo.tolist(), reverse=True)[:8]
     assert f"{-elbo.min():.1f}, " in said(app)
+    labels = load_dataset("fashion-mnist", "test").labels
+    assert labels is not None
+    next(box for box in app.selectbox if str(box.key).startswith("extremes-class")).set_value(9).run()
+    boots = np.flatnonzero(labels == 9)
+    ranked = boots[np.argsort(elbo[boots], kind="stable")].tolist()
+    assert rows_offered(app, "hardest") == ranked[:8]
+    assert elbo[rows_offered(app, "easiest")].tolist() == elbo[ranked[:-9:-1]].tolist()
+    average = f"1,000 images, {-elbo[boots].mean():.1f} on average"
+    assert "Test images of Ankle boot by −ELBO" in said(app)
+    assert average in said(app)
 
 
 def check_pairs(app: AppTest) -> None:
@@ -260,6 +270,7 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     wait(app, lambda app: "Dismiss" in labels(app))
     assert f"Kept as **{plain('my-pets')}**: 25 train, 2 validation, 3 test images of 32 × 32 pixels" in said(app)
     assert "python -m vae train --dataset my-pets --run my-pets" in said(app)
+    assert "30 colour images were turned grey." in said(app)
     assert [len(load_dataset("my-pets", split)) for split in ("train", "validation", "test")] == [25, 2, 3]
     assert load_dataset("my-pets", "test").class_names == ("cat", "dog", "eel*")
     assert load_dataset("my-pets", "train").image_shape == (1, 32, 32)

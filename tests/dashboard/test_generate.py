@@ -283,6 +283,9 @@ def test_a_direction_changes_what_the_probe_says(generate: Callable[..., AppTest
     assert found.separation.auc > 0.9
     assert f"{found.separation.accuracy:.1%} (guessing: 50%)" in said(app)
     assert "500 and 500 images held out" in said(app)
+    assert 0.9 < np.median(found.cosines) < 1
+    spread = f"median {np.median(found.cosines):.3f}, 5% are below {np.quantile(found.cosines, 0.05):.3f}"
+    assert f"| cosine with resampled directions | {spread} | {len(found.cosines)} bootstrap resamples |" in said(app)
     click(app, "Swap")
     np.testing.assert_allclose(made(app, "direction").vector, -difference[used], atol=1e-6)
 
