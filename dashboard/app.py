@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.markdown import plain
 from dashboard.resources import load_run
 from dashboard.state import current_visit
 from vae import DataError, RunError, list_runs
@@ -76,7 +77,7 @@ def _choose_run(silent: bool) -> bool:
             loaded, problem = None, str(error)
     if loaded is None:
         if not silent:
-            st.error(f"Run {visit.run} can't be shown. {problem}")
+            st.error(f"Run {visit.run} can't be shown. {plain(problem)}")
         return False
     config = loaded.run.config
     with st.sidebar:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -14,8 +19,6 @@ from dashboard.resources import LoadedRun, ShownMap, Subject
 from vae import (
     OnnxError,
     arrays_npz,
-    decoder_onnx,
-    encoder_onnx,
     encodings_table,
     map_html,
     table_bytes,
@@ -24,6 +27,8 @@ from vae.onnx_export import require_onnx
 from vae.tables import TableFormat
 
 BINARY = "application/octet-stream"
+PARTS = ("encoder", "decoder")
+_exporting = threading.Lock()
 
 
 def offer_downloads(
@@ -62,10 +67,6 @@ def offer_run(loaded: LoadedRun, shown: ShownMap) -> None:
     def table(kind: TableFormat) -> bytes:
         return table_bytes(encodings_table(loaded.encodings, loaded.data, found), kind)
 
-    def network(make: Callable[..., bytes]) -> bytes:
-        with loaded.lock:
-            return make(loaded.model, run.name, digest)
-
     files: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "Table of all test images (CSV)": (f"{run.name}.csv", lambda: table("csv"), "text/csv"),
         "Table of all test images (Parquet)": (f"{run.name}.parquet", lambda: table("parquet"), BINARY),
@@ -78,13 +79,33 @@ def offer_run(loaded: LoadedRun, shown: ShownMap) -> None:
         st.caption("Tables hold row, class, ELBO terms (nats, one sample of z), posterior means and log-variances, map places.")
         try:
             require_onnx()
-            for part, make in (("encoder", encoder_onnx), ("decoder", decoder_onnx)):
-                name = f"{run.name}-{part}.onnx"
-                files[f"The {part} as a network (ONNX)"] = (name, partial(network, make), BINARY)
+            for part in PARTS:
+                make = partial(_network, run.path.resolve(), digest, part)
+                files[f"The {part} as a network (ONNX)"] = (f"{run.name}-{part}.onnx", make, BINARY)
         except OnnxError as error:
             st.caption(f"{error}")
         for title, (name, content, kind) in files.items():
             st.download_button(title, content, name, kind, on_click="ignore", width="stretch")
+
+
+def _network(run: Path, digest: str, part: str) -> bytes:
+    """A part of the run as ONNX. One at a time is made, whoever asks."""
+    with _exporting:
+        return _networks(run, digest)[part]
+
+
+@lru_cache(maxsize=2)
+def _networks(run: Path, digest: str) -> dict[str, bytes]:
+    """The parts of a run as ONNX, made in a process of its own: it takes long, and while torch's exporter is at work it changes
+    how modules are called in its whole process, so that all visitors would have to wait for it."""
+    del digest  # the cache's key
+    with tempfile.TemporaryDirectory(prefix="latent-explorer-") as folder:
+        command = [sys.executable, "-m", "vae", "export", str(run), "--what", "onnx", "--out", folder]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if ended.returncode:
+            told = ended.stderr.decode("utf-8", "replace").strip().rpartition("error: ")[2]
+            raise OnnxError(f"{run}: it could not be written as ONNX: {told}")
+        return {part: (Path(folder) / f"{run.name}-{part}.onnx").read_bytes() for part in PARTS}
 
 
 def _arrays(loaded: LoadedRun) -> bytes:

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard.components.picture_grid import picture_grid
+from dashboard.markdown import plain
 from dashboard.resources import LoadedRun
 from dashboard.search import search_hint, search_images
 from dashboard.state import Visit
@@ -41,7 +42,7 @@ def find_image(loaded: LoadedRun, visit: Visit) -> None:
     if len(rows) > 1:
         choose_image(loaded, visit, rows, "search-results", "Images found")
     if len(rows) != 1:
-        st.caption(sentence)
+        st.caption(plain(sentence))
 
 
 def choose_image(loaded: LoadedRun, visit: Visit, rows: list[int], key: str, label: str) -> None:

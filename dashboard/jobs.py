@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae import MapConfig, Run
+from vae.data import data_root
 from vae.files import is_locked, take_lock
 from vae.fit import map_arguments
 from vae.jobs import LOCK_FILE, JobError, JobStatus, forget_job, job_status
@@ -153,8 +154,21 @@ def start_import(name: str, file_name: str, content: bytes | memoryview, size: i
             raise
 
 
+def start_import_in_place(name: str) -> None:
+    """Pack the folder of that name under ``data/`` where it lies, in a process of its own; `watch` its
+    `vae.staged.upload_folder`.
+
+    Raises:
+        DataError: it is packed already.
+        JobError: it is being packed.
+    """
+    source = data_root() / name
+    check_free(name, source)
+    start(["import", str(source), "--name", name], upload_folder(name))
+
+
 def imports() -> dict[str, JobStatus]:
-    """The imports of uploads that run or have ended, by the name of the data set. What a killed one left is taken away."""
+    """The imports that run or have ended, by the name of the data set. What a killed one left is taken away."""
     found = {}
     for name in list_uploads():
         with _guard:

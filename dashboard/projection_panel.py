@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import jobs
+from dashboard.markdown import plain
 from vae import MAP_PARAMETERS, ConfigError, MapConfig, Run, RunError, default_map, open_run
 from vae.config import Components, MapMethod, from_json
 from vae.jobs import JobError, JobStatus
@@ -78,7 +79,7 @@ def no_map(run: Run, problem: str, on_open: OnOpen) -> None:
         try:
             config = default_map(run)
         except RunError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         if st.button(f"Make the map: {map_words(config)}", type="primary", key=f"map-empty-{run.name}-make"):
             _open_or_start(run, config, on_open)
@@ -164,7 +165,7 @@ def _open_or_start(run: Run, config: MapConfig, on_open: OnOpen) -> None:
         try:
             jobs.start_map(run, config)
         except JobError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
     st.rerun()
 
@@ -208,7 +209,7 @@ def _form(run: Run, on_open: OnOpen) -> None:
         stamps = [file.stat().st_mtime_ns for file in run.path.glob("*") if file.suffix in (".npz", ".safetensors")]
         count, dimensions = _size(str(run.path), hash(tuple(stamps)))
     except RunError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     offered: list[MapMethod] = ["umap", "tsne", "pca"] if count > 4 else ["pca"]
     key = f"map-form-{run.name}"
@@ -235,7 +236,7 @@ def _form(run: Run, on_open: OnOpen) -> None:
     try:
         config = MapConfig(method=method, components=components, **values)
     except ConfigError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     is_kept = config in run.list_maps()
     label, icon = ("Open, it is kept already", ":material/map:") if is_kept else ("Start", ":material/play_arrow:")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.markdown import plain
 from dashboard.pictures import enlarged, to_uint8
 from dashboard.resources import LoadedRun, ShownMap
 from dashboard.state import Visit
@@ -105,7 +106,7 @@ def _kept_groups(visit: Visit) -> None:
     if not visit.groups:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Groups kept: " + ", ".join(f"{name} ({len(rows):,})" for name, rows in visit.groups.items()))
+        st.caption("Groups kept: " + ", ".join(f"{plain(name)} ({len(rows):,})" for name, rows in visit.groups.items()))
         st.button("Forget them", on_click=visit.groups.clear, type="tertiary")
 
 

@@ -21,10 +21,11 @@ from dashboard.pictures import enlarged
 from dashboard.projection_panel import duration_words
 from dashboard.training.form import train_on
 from vae import DataError
+from vae.data import data_root
 from vae.jobs import JobError, JobStatus
 from vae.pack import imported_from
-from vae.preview import LOOKED_AT, SIZES, Look, look_apart, sample_key
-from vae.shapes import SIDES
+from vae.preview import SIZES, Look, look_apart, sample_key
+from vae.shapes import LOOKED_AT, SIDES
 from vae.staged import upload_folder
 
 MAX_MEGABYTES = 200
@@ -51,7 +52,7 @@ def offer_upload() -> None:
         return
     seen = _look(file)
     if isinstance(seen, str):
-        st.error(seen)
+        st.error(plain(seen))  # it names what it found in the file
         return
     _show(seen)
     if changes_allowed():
@@ -109,18 +110,21 @@ def _tell_end(name: str, status: JobStatus) -> None:
             f"Train on it here, or with `python -m vae train --dataset {name} --run {name}`"
         )
         with suppress(OSError):  # of a data set that is deleted at this moment
+            if made.greyed:
+                st.caption(f"{made.greyed:,} colour images were turned grey.")
             lines = tuple(made.left_out_lines(SHOWN_LEFT_OUT)) if made.left_out else ()
             if lines:
                 _left_out(f"{made.left_out:,} left out", lines, made.left_out)
     elif status.state == "failed":
         st.error(f"**{plain(name)}** could not be imported; nothing of it was kept.")
         st.text(status.error or "")  # as text: it comes out of a file
-    elif status.state == "stopped":
-        st.info(f"The import of **{plain(name)}** was cancelled; nothing of it was kept.")
-    elif status.state == "interrupted":
-        st.warning(
-            f"The import of **{plain(name)}** was not finished; nothing of it was kept. Its process came down or was killed."
-        )
+    elif status.state in ("stopped", "interrupted"):
+        # Of a folder under data/ nothing need be kept: it is still there.
+        kept = "started again, it goes on" if (data_root() / name).is_dir() else "nothing of it was kept"
+        if status.state == "stopped":
+            st.info(f"The import of **{plain(name)}** was cancelled; {kept}.")
+        else:
+            st.warning(f"The import of **{plain(name)}** was not finished; {kept}. Its process came down or was killed.")
     else:
         st.info(f"**{plain(name)}** was imported, and has been deleted since.")
     with st.container(horizontal=True):
@@ -202,7 +206,7 @@ def _keep(seen: Look, file: Any) -> None:
             with st.spinner("Starting the import"):
                 jobs.start_import(name, _plain_name(file.name), file.getbuffer(), size, grey)
         except (DataError, JobError) as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
         else:
             st.rerun()
 

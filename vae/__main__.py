@@ -35,7 +35,7 @@ from vae.onnx_export import OnnxError
 from vae.pack import Imported, import_dataset
 from vae.runs import Run, RunError, open_run, run_path
 from vae.signals import SignalError, measure
-from vae.staged import is_staged, staged_job
+from vae.staged import is_in_place, is_staged, staged_job, upload_folder
 from vae.svi_run import fit_svi
 from vae.svi_training import SviConfig, SviEpoch
 from vae.train import Epoch, Note, Step
@@ -510,9 +510,12 @@ def _import(options: Import) -> int:
     try:
         with contextlib.ExitStack() as stack:
             job: Job | None = None
+            subject = {"name": options.name, "size": options.size, "grey": options.grey}
             if staged:
-                subject = {"name": options.name, "size": options.size, "grey": options.grey}
                 job = stack.enter_context(staged_job(options.source, options.name, subject))
+            elif is_in_place(options.source, options.name):
+                job = stack.enter_context(run_job(upload_folder(options.name), subject))
+            if job is not None:
                 job.stage("importing")
             bar = stack.enter_context(tqdm(unit="image", desc="importing", dynamic_ncols=True, delay=1e-3))
 
@@ -542,6 +545,7 @@ def _imported(made: Imported) -> str:
         f"data set {made.name}: {made.kind}; {'RGB' if channels == 3 else 'grey'}, {width} x {height}, {labels}",
         f"  images: {counts}",
     ]
+    lines += [f"  {made.greyed:,} colour images were turned grey"] if made.greyed else []
     if made.left_out:
         lines += [f"  {made.left_out:,} left out, each named in {made.left_out_file}"]
         lines += [f"    {line}" for line in made.left_out_lines(SHOWN_LEFT_OUT)]

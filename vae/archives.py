@@ -21,6 +21,7 @@ MAX_RATIO = 100
 FREE_BYTES = 64 * 2**20
 """An archive that unpacks to no more than this may have any ratio: a few black pictures are harmless."""
 MAX_DATA_FILES = 64
+CLASSES_FILE = "classes.txt"
 
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
 """What Python's reader raises on a damaged, encrypted or exotic archive."""
@@ -71,7 +72,9 @@ def _checked(path: Path, entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo
             raise DataError(f"{path.name}: expected files and folders, found {shown!r}, a link or a device: refused")
         if entry.flag_bits & 1:
             raise DataError(f"{path.name}: {shown!r} is encrypted: make the zip file without a password")
-    total, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
+    total = sum(entry.file_size for entry in entries)
+    # NOTE: no more than the file has: many entries may share one place in it.
+    packed = min(sum(entry.compress_size for entry in entries), path.stat().st_size)
     if total > MAX_TOTAL_BYTES:
         limit = f"at most {MAX_TOTAL_BYTES // 2**30} GiB"
         raise DataError(f"{path.name}: expected {limit} when unpacked, its entries say {total / 2**30:,.1f}: import a folder")
@@ -101,17 +104,25 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> b
         raise DataError(f"it is damaged inside the zip file ({error})") from None
 
 
-def unpack_data_files(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path) -> None:
-    """Write the entries (arrays, tables: not pictures) into a folder, under numbered names of our own making.
+def unpack_data_files(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path) -> dict[Path, str]:
+    """Write the entries (arrays, tables: not pictures) into a folder, each into a numbered one of its own, but for
+    ``classes.txt``. Returns what each is called in the archive, by where it was written.
 
     Raises:
-        DataError: an entry is damaged.
+        DataError: one is damaged.
     """
-    for number, entry in enumerate(entries[:MAX_DATA_FILES]):
+    written: dict[Path, str] = {}
+    # In the order of their names, as they are read in a folder; of two called classes.txt the one that lies less deep counts.
+    for number, entry in enumerate(sorted(entries, key=lambda entry: (entry.filename.count("/"), entry.filename))):
         plain = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(entry.filename).name)[-80:]
+        target = folder / plain if plain == CLASSES_FILE else folder / f"{number:03}" / plain
+        target = folder / f"{number:03}" / plain if target in written else target
+        target.parent.mkdir(exist_ok=True)
         try:
-            with archive.open(entry) as file, (folder / f"{number:03}-{plain}").open("wb") as out:
+            with archive.open(entry) as file, target.open("wb") as out:
                 while piece := file.read(2**20):
                     out.write(piece)
         except ZIP_ERRORS as error:
             raise DataError(f"{printable(entry.filename)}: damaged inside the zip file ({error}): make it again") from None
+        written[target] = entry.filename
+    return written

@@ -42,7 +42,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made. ``counts`` are images by split; ``left_out`` is how many files or rows could not be used."""
+    """What an import made. ``counts`` are images by split; ``left_out`` is how many files or rows could not be used,
+    ``greyed`` how many images of those kept had colours and lost them."""
 
     name: str
     kind: str
@@ -50,6 +51,7 @@ class Imported:
     counts: dict[str, int]
     classes: int
     left_out: int
+    greyed: int = 0
 
     @property
     def left_out_file(self) -> Path:
@@ -158,13 +160,14 @@ def _pack(
     folder = staging / PACKED
     recipe = {"fingerprint": _digest(source, splits), "target": [list(shape), list(target.own or ())]}
     with Package(folder, recipe, source, shape) as package:
-        counts, left_out = _write(source, splits, target, package, progress)
+        _write(source, splits, target, package, progress)
+    counts = package.rows
     for split in SPLITS:
         if not counts[split]:
             first = (folder / LEFT_OUT_FILE).read_text("utf-8").splitlines()[:1]
             reason = f" The first left out: {first[0]}" if first else ""
             raise DataError(f"{name}: no usable image for the {split} split, expected at least one in each.{reason}")
-    made = Imported(name, source.kind, shape, counts, len(source.class_names), left_out)
+    made = Imported(name, source.kind, shape, counts, len(source.class_names), package.left_out, package.greyed)
     if source.labels is not None:
         write_atomic(folder / "classes.txt", "".join(f"{line}\n" for line in source.class_names).encode())
     write_atomic(folder / "source.json", (json.dumps(dataclasses.asdict(made), indent=2) + "\n").encode())
@@ -205,17 +208,17 @@ def _digest(source: Source, splits: np.ndarray) -> str:
     return hasher.hexdigest()
 
 
-def _write(
-    source: Source, splits: np.ndarray, target: Target, package: Package, progress: Progress
-) -> tuple[dict[str, int], int]:
-    """Append every image that can be used to its split; returns the counts by split and how many were left out."""
+def _write(source: Source, splits: np.ndarray, target: Target, package: Package, progress: Progress) -> None:
+    """Append every image that can be used to its split."""
     committed = time.monotonic()
     for row in range(package.done, source.count):
         try:
-            pixels = fit_image(source.read(row), target)
+            image = source.read(row)
+            pixels = fit_image(image, target)
         except (ImageError, DataError) as error:
             package.leave_out(f"{source.name(row)}: {error}")
         else:
+            package.greyed += image.ndim == 3 and target.shape[0] == 1
             package.add(SPLITS[splits[row]], pixels, None if source.labels is None else int(source.labels[row]))
         package.done = row + 1
         if time.monotonic() - committed > COMMIT_SECONDS:
@@ -223,4 +226,3 @@ def _write(
             committed = time.monotonic()
         progress(row + 1, source.count)
     package.finish()
-    return package.rows, package.left_out

@@ -33,10 +33,11 @@ class Package:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             _check_disk(folder, source.count, shape)
-            noted = {"done": 0, "rows": dict.fromkeys(SPLITS, 0), "left_out": 0, "note_bytes": 0}
+            noted = {"done": 0, "rows": dict.fromkeys(SPLITS, 0), "left_out": 0, "greyed": 0, "note_bytes": 0}
         self.done: int = noted["done"]
         self.rows: dict[str, int] = noted["rows"]
         self.left_out: int = noted["left_out"]
+        self.greyed: int = noted.get("greyed", 0)
         self._notes = self._stack.enter_context(_appending(folder / LEFT_OUT_FILE, noted["note_bytes"]))
         self._images = {split: self._open(f"{split}-images.npy", "|u1", shape, split) for split in SPLITS}
         labelled = SPLITS if source.labels is not None else ()
@@ -71,6 +72,7 @@ class Package:
             file.flush()
         self._notes.flush()
         state = {"recipe": self._recipe, "done": self.done, "rows": self.rows, "left_out": self.left_out}
+        state["greyed"] = self.greyed
         state["note_bytes"] = self._notes.tell()
         write_atomic(self._folder / PROGRESS_FILE, json.dumps(state).encode())
 

@@ -23,11 +23,9 @@ import numpy as np
 
 from vae.data import DataError
 from vae.readers import open_source
-from vae.shapes import Target, choose_target, fit_image, look
+from vae.shapes import Target, fit_image, look, target_of
 from vae.sources import Image, Source, printable
 
-LOOKED_AT = 200
-"""How many images, spread evenly, are decoded."""
 SIZES = (16, 28, 32, 48, 64, 96, 128)
 """The squares that images are shown fitted into."""
 SHOWN = 16
@@ -75,11 +73,11 @@ def take_look(path: Path) -> Look:
         DataError: nothing there is read, or none of the images looked at can be used.
     """
     with open_source(path) as source:
-        found, bad = look(source, LOOKED_AT)
+        found, bad = look(source)
         if not found:
             raise DataError(f"None of the {len(bad):,} images looked at can be used. The first: {bad[0]}")
         try:
-            own = choose_target(source, None, grey=False)
+            own = target_of(source.kind, found, None, grey=False)
         except DataError:
             own = None
         colour = any(len(shape) == 3 for _, shape in found)

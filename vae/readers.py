@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from vae.archives import MAX_DATA_FILES, opened_zip, unpack_data_files
+from vae.archives import CLASSES_FILE, MAX_DATA_FILES, opened_zip, unpack_data_files
 from vae.arrays import Named, array_source, read_csv_file, read_idx_file, read_npy, read_npz
 from vae.data import DataError, class_names_in, first_bytes
 from vae.folders import Listed, announces_picture, list_archive, list_folder, picture_source
@@ -40,20 +41,27 @@ def open_source(path: Path) -> Iterator[Source]:
     if kind == "zip":
         with opened_zip(path) as (archive, entries):
             files = list_archive(archive, entries)
-            if any(file.path.suffix == ".npy" for file in files) and not any(file.is_picture for file in files):
+            if files and all(file.path.suffix == ".npy" for file in files):
                 yield _arrays([(path, "NPZ")], ())
                 return
             pictures, odd = _told_apart(files)
             if pictures:
                 yield picture_source("a zip file of pictures", pictures, odd)
                 return
+            held = [entry for entry in entries if not _hidden(entry.filename)]
+            if len(held) > MAX_DATA_FILES:
+                found = f"found {len(held):,} files and no picture"
+                raise DataError(
+                    f"{path.name}: expected pictures, or at most {MAX_DATA_FILES} other files, {found}: unpack it and import "
+                    "the folder"
+                )
             with tempfile.TemporaryDirectory(prefix="latent-explorer-") as folder:
-                unpack_data_files(archive, [entry for entry in entries if not _hidden(entry.filename)], Path(folder))
-                yield _folder(Path(folder), shown=path.name)
+                names = unpack_data_files(archive, held, Path(folder))
+                yield _tables(Path(folder), path.name, list_folder(Path(folder))[0], odd, (), names)
     elif kind == "Parquet":
         yield parquet_source([path])
     elif kind in ARRAY_READERS:
-        yield _arrays([(path, kind)], class_names_in(path.parent / "classes.txt"))
+        yield _arrays([(path, kind)], class_names_in(path.parent / CLASSES_FILE))
     else:
         raise DataError(f"{path.name}: expected {READABLE}, found {_what(first_bytes(path, 16))}")
 
@@ -62,13 +70,25 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
-def _folder(root: Path, shown: str = "") -> Source:
+def _folder(root: Path) -> Source:
     files, odd = list_folder(root)
     pictures, strangers = _told_apart(files)
     if pictures:
         return picture_source("a folder of pictures", pictures, [*odd, *strangers])
-    tables = _data_files(root, files)
-    where = shown or str(root)
+    return _tables(root, str(root), files, strangers, odd)
+
+
+def _tables(
+    root: Path,
+    where: str,
+    files: Sequence[Listed],
+    strangers: Sequence[str],
+    odd: Sequence[str],
+    names: Mapping[Path, str] | None = None,
+) -> Source:
+    """The arrays or tables among these files; ``names`` says what a file is called where that isn't its place in the folder."""
+    kinds = {root / file.path: _kind(first_bytes(root / file.path, 16)) if file.size else "" for file in files}
+    tables = [(path, kind) for path, kind in kinds.items() if kind in ("Parquet", *ARRAY_READERS) or _is_npz(path, kind)]
     if not tables:
         found = f"{len(files):,} files, none of them of these" if files else "no file"
         raise DataError(f"{where}: expected {READABLE}, found {found}{': ' + strangers[0] if strangers else ''}")
@@ -77,12 +97,16 @@ def _folder(root: Path, shown: str = "") -> Source:
     parquet = [path for path, kind in tables if kind == "Parquet"]
     if parquet and len(parquet) < len(tables):
         raise DataError(f"{where}: expected one kind of data, found Parquet beside {tables[0][0].name}: leave one of them")
-    return parquet_source(parquet) if parquet else _arrays(tables, class_names_in(root / "classes.txt"))
-
-
-def _data_files(root: Path, files: Sequence[Listed]) -> list[tuple[Path, str]]:
-    found = [(root / file.path, _kind(first_bytes(root / file.path, 16))) for file in files if file.size]
-    return [(path, kind) for path, kind in found if kind == "Parquet" or kind in ARRAY_READERS or _is_npz(path, kind)]
+    classes = root / CLASSES_FILE
+    source = parquet_source(parquet) if parquet else _arrays(tables, class_names_in(classes))
+    used = {path for path, _ in tables} | (set() if parquet else {classes})  # a Parquet table names its classes itself
+    others = [
+        f"{printable((names or {}).get(path) or str(path.relative_to(root)))}: expected an array or a table of images, found "
+        f"{_what(first_bytes(path, 16))}"
+        for path in kinds
+        if path not in used
+    ]
+    return replace(source, left_out=(*odd, *others, *source.left_out))
 
 
 def _is_npz(path: Path, kind: str) -> bool:

@@ -18,8 +18,8 @@ SIDES = (16, 128)
 STEP = 4
 ONE_SIZE = 0.9
 """Images have one size if this share of those looked at has; the others are left out."""
-LOOKED_AT = 64
-"""How many images, spread evenly, are read to see whether they have one size and any colour."""
+LOOKED_AT = 200
+"""How many images, spread evenly, are read to see whether they have one size and any colour: before an import, and in it."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ def spread(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist() if count else []
 
 
-def look(source: Source, most: int = LOOKED_AT) -> tuple[list[tuple[int, tuple[int, ...]]], list[str]]:
-    """The rows of some of a source's images, with their shapes, ``(height, width)`` or ``(height, width, 3)``, and a sentence
-    on each of those that can't be used. One image at a time is in memory."""
-    found: list[tuple[int, tuple[int, ...]]] = []
+Looked = list[tuple[int, tuple[int, ...]]]
+"""Rows of a source, with the shapes of their images: ``(height, width)`` or ``(height, width, 3)``."""
+
+
+def look(source: Source) -> tuple[Looked, list[str]]:
+    """`LOOKED_AT` of a source's images, and a sentence on each of those that can't be used. One at a time is in memory."""
+    found: Looked = []
     bad: list[str] = []
-    for row in spread(source.count, most):
+    for row in spread(source.count, LOOKED_AT):
         try:
             found.append((row, source.read(row).shape))
         except (ImageError, DataError) as error:
@@ -72,6 +75,15 @@ def choose_target(source: Source, size: int | None, grey: bool) -> Target:
     found, bad = look(source)
     if not found:
         raise DataError(f"{source.kind}: none of the {len(bad):,} images looked at can be used; the first: {bad[0]}")
+    return target_of(source.kind, found, size, grey)
+
+
+def target_of(kind: str, found: Looked, size: int | None, grey: bool) -> Target:
+    """As `choose_target`, from a look at a source of that ``kind``.
+
+    Raises:
+        DataError: images of several sizes, or too large ones, without a size.
+    """
     channels = 1 if grey or all(len(shape) == 2 for _, shape in found) else 3
     if size is not None:
         return Target((channels, size, size), None)
@@ -80,7 +92,7 @@ def choose_target(source: Source, size: int | None, grey: bool) -> Target:
     if times < ONE_SIZE * len(found) or max(own) > SIDES[1]:
         shown = " and ".join(f"{width:,} x {height:,}" for height, width in sorted({min(sizes), max(sizes)}))
         raise DataError(
-            f"{source.kind}: expected images of one size, at most {SIDES[1]} pixels a side, found {shown}: "
+            f"{kind}: expected images of one size, at most {SIDES[1]} pixels a side, found {shown}: "
             "say which size to bring them to, for example --size 64"
         )
     height, width = (max(SIDES[0], -(-side // STEP) * STEP) for side in own)

@@ -1,6 +1,7 @@
 """An upload on its way to a data set. It lies in ``data/.upload-<name>/`` beside the status of its import (`vae.jobs`), in a
 folder of its own that is gone when the import has ended, however it ended: the importing process takes it away, and for one
-that was killed `clear_upload` does. No data set has such a name.
+that was killed `clear_upload` does. No data set has such a name. Of a folder under ``data/`` that is packed where it lies, only
+the status of its import is there.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ def stage_upload(name: str, file_name: str, content: bytes | memoryview) -> Path
 def is_staged(source: Path, name: str) -> bool:
     """Whether an import's source is an upload that `stage_upload` wrote for that name."""
     return source.resolve().parent.parent == upload_folder(name).resolve()
+
+
+def is_in_place(source: Path, name: str) -> bool:
+    """Whether an import's source is the folder of that name under ``data/``: it is packed where it lies."""
+    return source.resolve() == (data_root() / name).resolve()
 
 
 @contextmanager

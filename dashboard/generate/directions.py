@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, Int64
 from dashboard.components.latent_map import MapCommit, Select
 from dashboard.components.scrubber import Frames, Reading, make_frames, plan_frames
 from dashboard.generate.groups import HOW_TO_KEEP, groups_of
-from dashboard.generate.line import line_map, line_panel
+from dashboard.generate.line import line_map, line_panel, marks_of
 from dashboard.generate.shared import (
     choose_row,
     decoded,
@@ -23,7 +23,8 @@ from dashboard.generate.shared import (
     sentence,
     session_key,
 )
-from dashboard.resources import LoadedRun, ShownMap
+from dashboard.markdown import plain
+from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.state import Visit
 from vae import (
     Probe,
@@ -36,7 +37,8 @@ from vae import (
     separation,
 )
 
-ROW, CLICKED = "direction-row", "direction-clicked"
+ROW, CLICKED, KIND = "direction-row", "direction-clicked", "direction-kind"
+YOURS, TEST = "Your image", "A test image"
 REACH = 2.0
 """How far the slider goes either way, in distances between the two groups' means."""
 
@@ -69,9 +71,10 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
     clicked = st.session_state.pop(session_key(loaded, CLICKED), None)
     if clicked is not None:
         st.session_state[session_key(loaded, ROW)] = clicked
+        st.session_state[session_key(loaded, KIND)] = TEST
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first, second = _choose_groups(loaded, visit, groups)
-        row = choose_row(loaded, visit, ROW, "Move test image", "Or click a point of the map.")
+        subject = _choose_image(loaded, visit)
     try:
         question = (first, second, groups[first].tobytes(), groups[second].tobytes())
         found = remember(
@@ -81,14 +84,35 @@ def directions(loaded: LoadedRun, visit: Visit) -> None:
         st.warning(sentence(error))
         return
     shown, _ = flat_map(loaded, visit)
-    asked = (*question, row, shown and shown.points.digest)
-    frames = remember(loaded, "direction-frames", asked, lambda: make_direction_frames(loaded, shown, found, row))
+    base = subject if subject.row is None else subject.row
+    asked = (*question, subject.pixels.tobytes(), subject.row, shown and shown.points.digest)
+    frames = remember(loaded, "direction-frames", asked, lambda: make_direction_frames(loaded, shown, found, subject))
     left, right = st.columns(2, gap="medium")
     with left:
-        line_map(loaded, visit, "direction", frames, lambda commit: _choose_on_map(loaded, commit), current=row)
+        follow, marks = lambda commit: _choose_on_map(loaded, commit), marks_of(loaded, shown, (base,))
+        line_map(loaded, visit, "direction", frames, follow, current=subject.row, marks=marks)
     with right:
-        line_panel(loaded, visit, "direction", frames, (row,), f"How far along {found.title}")
+        line_panel(
+            loaded,
+            visit,
+            "direction",
+            frames,
+            (base,),
+            name=f"How far along {found.title}",
+            title=f"the posterior mean of {subject.title}, moved {_amount(-REACH)} to {_amount(REACH)} times {found.title}",
+            ticks=[_amount(amount) for amount in _amounts(len(frames.points))],
+        )
     _evidence(found)
+
+
+def _choose_image(loaded: LoadedRun, visit: Visit) -> Subject:
+    """The image to move: at first the one that is looked at on Explore, which may be one from outside."""
+    if visit.outside is not None:
+        kind = keep(loaded, KIND, YOURS, [YOURS, TEST])
+        st.segmented_control("Move", [YOURS, TEST], required=True, key=kind, help="Your image is the one open on Explore.")
+        if st.session_state[kind] == YOURS:
+            return visit.outside
+    return loaded.subject(choose_row(loaded, visit, ROW, "Move test image", "Or click a point of the map."))
 
 
 def _choose_on_map(loaded: LoadedRun, commit: MapCommit) -> None:
@@ -139,20 +163,20 @@ def make_direction(
 
 
 def moved_points(
-    loaded: LoadedRun, direction: Direction, row: int, amounts: Float64[np.ndarray, " steps"]
+    loaded: LoadedRun, direction: Direction, mean: Float32[np.ndarray, " latent"], amounts: Float64[np.ndarray, " steps"]
 ) -> Float32[np.ndarray, "steps latent"]:
-    """The image's mean, moved by so many times the difference of the groups' means; other dimensions stay."""
-    points = np.repeat(loaded.encodings.mean[row][None], len(amounts), axis=0).astype(np.float64)
+    """An image's mean, moved by so many times the difference of the groups' means; other dimensions stay."""
+    points = np.repeat(mean[None], len(amounts), axis=0).astype(np.float64)
     points[:, loaded.encodings.map_dimensions] += amounts[:, None] * direction.vector
     return points.astype(np.float32)
 
 
-def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: Direction, row: int) -> Frames:
+def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: Direction, subject: Subject) -> Frames:
     """The image moved along the direction, from -`REACH` to `REACH`, with what the probe says at each frame."""
     count, block = plan_frames(loaded.data.image_shape)
-    middle = (count - 1) // 2
-    amounts = np.arange(-middle, middle + 1) * (REACH / middle)
-    points = moved_points(loaded, direction, row, amounts)
+    amounts = _amounts(count)
+    middle = len(amounts) // 2
+    points = moved_points(loaded, direction, subject.mean, amounts)
     used = loaded.encodings.map_dimensions
     pictures = decoded(loaded, points)
     again = loaded.encode(pictures).mean
@@ -174,12 +198,18 @@ def make_direction_frames(loaded: LoadedRun, shown: ShownMap | None, direction: 
             "The same probe on the decoded picture, encoded again.",
         ),
     )
-    title = loaded.subject(row).title
-    labels = tuple(f"{_amount(amount)} × ({direction.title})" if amount else f"{title}, as encoded" for amount in amounts)
+    start = f"{subject.title}, as encoded"
+    labels = tuple(f"{_amount(amount)} × ({direction.title})" if amount else start for amount in amounts)
     stops = ((0, _amount(-REACH)), (middle, "as encoded"), (2 * middle, _amount(REACH)))
     found = placed(loaded, shown, points, "means")
     made = found.positions, found.percentiles, labels, stops, readings
     return make_frames(next_generation(), points, pictures, *made, start=middle, block=block)
+
+
+def _amounts(count: int) -> Float64[np.ndarray, " odd"]:
+    """Even steps from -`REACH` to `REACH`, 0 among them: ``count`` of them or one less."""
+    middle = (count - 1) // 2
+    return np.arange(-middle, middle + 1) * (REACH / middle)
 
 
 def _amount(amount: float) -> str:
@@ -201,7 +231,8 @@ def _evidence(direction: Direction) -> None:
         ("accuracy of a full linear probe", f"{found.probe_accuracy:.1%} (guessing: 50%)", "the same"),
     )
     st.markdown(
-        f"**How sure is {direction.title}?** {a:,} and {b:,} test images; 1 on the slider is the difference of their means."
+        f"**How sure is {plain(direction.title)}?** {a:,} and {b:,} test images; 1 on the slider is the difference of their "
+        "means."
     )
     st.markdown("\n".join(["| what | value | from |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]))
     st.caption("Accuracies are the mean of both groups' shares. The slider's probe is fitted to all images of both groups.")

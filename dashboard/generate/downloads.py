@@ -24,21 +24,24 @@ def offer_pictures(
     captions: Sequence[str],
     *,
     title: str,
-    columns: int | None = None,
+    columns: int,
+    column_labels: tuple[str, ...] = (),
     row_labels: tuple[str, ...] = (),
+    on_sheet: Sequence[int] | None = None,
     moves: bool = False,
 ) -> None:
-    """The downloads of a section, made when they are asked for: a sheet where there are ``columns``, an animation there and
-    back where the points lie along a path (``moves``); the pictures in full size; the points that they are decoded from."""
+    """The downloads of a section, made when they are asked for: a sheet of all points or of those ``on_sheet``; an animation
+    there and back where they lie along a path (``moves``); the pictures in full size; the points that they are decoded from."""
     stem = f"{loaded.run.path.name}-{name}"
     caption = f"{loaded.run.path.name}: {title}"
 
-    def pictures() -> UInt8[np.ndarray, "count channels height width"]:
+    def pictures(some: Float32[np.ndarray, "some latent"] = points) -> UInt8[np.ndarray, "some channels height width"]:
         with loaded.lock:
-            return sheet_pictures(loaded.model, points)[0]
+            return sheet_pictures(loaded.model, some)[0]
 
     def sheet(kind: SheetFormat) -> bytes:
-        return draw_sheet(Sheet(caption, pictures(), columns or 1, row_labels=row_labels), kind)
+        shown = pictures(points if on_sheet is None else points[list(on_sheet)])
+        return draw_sheet(Sheet(caption, shown, columns, column_labels, row_labels), kind)
 
     def animation(kind: AnimationFormat) -> bytes:
         return draw_animation(pictures(), kind, caption=caption)
@@ -47,10 +50,10 @@ def offer_pictures(
         titles = [f"{number:03d} {_file_name(text)}".strip() for number, text in enumerate(captions, 1)]
         return zip_of({f"{title}.png": original_size(one) for title, one in zip(titles, decoded(loaded, points), strict=True)})
 
-    files: dict[str, tuple[Callable[[], bytes], str, str]] = {}
-    if columns is not None:
-        files["Sheet (PNG)"] = partial(sheet, "png"), "png", "image/png"
-        files["Sheet (SVG)"] = partial(sheet, "svg"), "svg", "image/svg+xml"
+    files: dict[str, tuple[Callable[[], bytes], str, str]] = {
+        "Sheet (PNG)": (partial(sheet, "png"), "png", "image/png"),
+        "Sheet (SVG)": (partial(sheet, "svg"), "svg", "image/svg+xml"),
+    }
     if moves:
         files["Animation (GIF)"] = partial(animation, "gif"), "gif", "image/gif"
         files["Animation (WebP)"] = partial(animation, "webp"), "webp", "image/webp"

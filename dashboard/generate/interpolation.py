@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from dashboard.components.latent_map import MapCommit, Mark, Select
+from dashboard.components.latent_map import MapCommit, Select
 from dashboard.components.picture_grid import picture_grid
 from dashboard.components.scrubber import Frames, make_frames, plan_frames
-from dashboard.generate.line import line_map, line_panel
+from dashboard.generate.line import line_map, line_panel, marks_of
 from dashboard.generate.shared import decoded, flat_map, keep, next_generation, placed, remember, session_key
+from dashboard.markdown import plain
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun, ShownMap, Subject
 from dashboard.search import FOUND, search_hint, search_images
@@ -44,7 +45,7 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
 
     with left:
         rows = tuple(dict.fromkeys(stop for stop in stops if isinstance(stop, int)))
-        line_map(loaded, visit, "interpolation", frames, add_from_map, rows=rows, marks=_marks(loaded, shown, stops))
+        line_map(loaded, visit, "interpolation", frames, add_from_map, rows=rows, marks=marks_of(loaded, shown, stops))
     with right:
         if frames is None:
             st.info(
@@ -53,7 +54,16 @@ def interpolation(loaded: LoadedRun, visit: Visit) -> None:
                 else "No image yet. Add two or more: by a search, by a click on the map, or upload your own."
             )
         else:
-            line_panel(loaded, visit, "interpolation", frames, tuple(stops), "Position along the interpolation")
+            line_panel(
+                loaded,
+                visit,
+                "interpolation",
+                frames,
+                tuple(stops),
+                name="Position along the interpolation",
+                title=f"{frames.labels[0]} to {frames.labels[-1]}",
+                ticks=[f"{share:.0%}" for share in np.linspace(0, 1, len(frames.points))],
+            )
 
 
 def _stops(loaded: LoadedRun, visit: Visit) -> list[Stop]:
@@ -146,7 +156,7 @@ def _found(loaded: LoadedRun, stops: list[Stop], text: str) -> None:
         if choice is not None and rows[choice] not in stops:
             _add(loaded, stops, (rows[choice],))
             st.rerun()  # what stands above knows how much room is left
-    st.caption(f"{told} A click adds one." if rows else told)
+    st.caption(f"{plain(told)} A click adds one." if rows else plain(told))
 
 
 def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
@@ -161,7 +171,7 @@ def _order(loaded: LoadedRun, stops: list[Stop]) -> None:
     label = f"Images along the path, in order, at most {MAX_STOPS}: a click on one takes it out, a click on the map adds one"
     if stops:
         st.session_state[key] = names
-        st.pills(label, names, selection_mode="multi", key=key, on_change=take_out)
+        st.pills(label, names, format_func=plain, selection_mode="multi", key=key, on_change=take_out)
 
 
 def _upload(loaded: LoadedRun, stops: list[Stop]) -> None:
@@ -188,15 +198,6 @@ def _encoded(weights_digest: str, digest: str, _loaded: LoadedRun, _data: bytes)
 
 
 # --- the path ------------------------------------------------------------------------------------------------------
-
-
-def _marks(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> tuple[Mark, ...]:
-    """Pictures from outside, where they lie on the map."""
-    outside = [stop for stop in stops if isinstance(stop, Subject)]
-    if not outside or shown is None:
-        return ()
-    positions = shown.place(np.stack([stop.mean for stop in outside]), loaded.encodings)
-    return tuple(Mark(float(x), float(y), "your image") for x, y in positions)
 
 
 def _frames(loaded: LoadedRun, shown: ShownMap | None, stops: list[Stop]) -> Frames:

@@ -11,15 +11,16 @@ from jaxtyping import Float32, Int64
 from dashboard.components.picture_grid import picture_grid
 from dashboard.generate.downloads import offer_pictures
 from dashboard.generate.shared import choose_row, decoded, keep, open_in_explore, remember, session_key
+from dashboard.markdown import plain
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from vae import Encodings, filmstrip_points
 
 RANGES = {"offsets": "The offsets above", "std": "±2σ of all images", "extremes": "Min to max"}
 RANGE_TITLES = {
-    "offsets": "offsets added to its own values",
-    "std": "within two standard deviations of the aggregate posterior",
-    "extremes": "from the lowest to the highest encoded mean",
+    "offsets": "offsets {low} to {high} added to its own values",
+    "std": "within two standard deviations of the aggregate posterior, whose ends stand at each row",
+    "extremes": "from the lowest to the highest encoded mean, which stand at each row",
 }
 RANGE_HELP = (
     "The offsets are added to this image's own mean. ±2σ: two standard deviations of the aggregate posterior about its mean. "
@@ -79,8 +80,8 @@ def _one(loaded: LoadedRun, visit: Visit, row: int, dimension: int, offsets: Flo
 
     z, pictures = remember(loaded, "traversal", (row, dimension, offsets.tobytes()), make)
     st.markdown(
-        f"Offsets added to dimension {dimension} of the mean of {loaded.subject(row).title}, which is {mean[dimension]:+.2f} "
-        "there. Click one to open it in Explore."
+        f"Offsets added to dimension {dimension} of the mean of {plain(loaded.subject(row).title)}, which is "
+        f"{mean[dimension]:+.2f} there. Click one to open it in Explore."
     )
     captions = [_signed(offset) for offset in offsets]
     columns = math.ceil(math.sqrt(len(offsets)))
@@ -132,8 +133,9 @@ def _all(loaded: LoadedRun, visit: Visit, row: int, offsets: Float32[np.ndarray,
     which += f" of {len(every)}" if len(dimensions) < len(every) else ""
     st.markdown(f"**{which}**, the strongest KL first, {len(offsets)} values each; the others stay at the image's mean.")
     names = [f"dimension {d} at {_signed(value)}" for d, row_of in zip(dimensions, values, strict=True) for value in row_of]
-    labels = tuple(f"{d} ({encodings.kl_per_dimension[d]:.2f} nats)" for d in dimensions)
-    title = f"traversals of the posterior mean of {loaded.subject(row).title}, {RANGE_TITLES[choice]}"
+    signed = tuple(_signed(offset) for offset in offsets)
+    told = RANGE_TITLES[choice].format(low=signed[0], high=signed[-1])
+    title = f"traversals of the posterior mean of {loaded.subject(row).title}, {told}"
     chosen = picture_grid(
         pictures,
         key=session_key(loaded, "overview-grid"),
@@ -143,9 +145,28 @@ def _all(loaded: LoadedRun, visit: Visit, row: int, offsets: Float32[np.ndarray,
         row_titles=[f"dim {d}\n{encodings.kl_per_dimension[d]:.2f} nats" for d in dimensions],
         size=64,
     )
-    offer_pictures(loaded, f"traversals-{row}-{choice}", z, names, title=title, columns=len(offsets), row_labels=labels)
+    offer_pictures(
+        loaded,
+        f"traversals-{row}-{choice}",
+        z,
+        names,
+        title=title,
+        columns=len(offsets),
+        column_labels=signed if choice == "offsets" else (),
+        row_labels=row_labels(encodings, dimensions, values, choice),
+    )
     if chosen is not None:
         open_in_explore(visit, row, z[chosen], "moved")
+
+
+def row_labels(
+    encodings: Encodings, dimensions: Int64[np.ndarray, " count"], values: Float32[np.ndarray, "count steps"], choice: str
+) -> tuple[str, ...]:
+    """What stands at each row of the sheet: dimension, KL, and where each row has a range of its own, its ends."""
+    labels = [f"{d} ({encodings.kl_per_dimension[d]:.2f} nats)" for d in dimensions]
+    if choice == "offsets":
+        return tuple(labels)
+    return tuple(f"{label} {_signed(low)} to {_signed(high)}" for label, (low, *_, high) in zip(labels, values, strict=True))
 
 
 def traversal_values(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.markdown import plain
 from dashboard.permissions import changes_allowed, may_change
 from dashboard.training.form import duplicate_settings
 from vae import Run, RunError, delete_run, import_run, open_run, pack_run, rename_run
@@ -29,7 +30,7 @@ def run_actions(names: list[str]) -> None:
         try:
             run = open_run(name)
         except RunError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         if st.button("New run with these settings", icon=":material/content_copy:", disabled=not may_change()[0]):
             duplicate_settings(name)
@@ -67,7 +68,7 @@ def _rename(name: str) -> None:
         try:
             rename_run(name, new)
         except RunError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         _done(f"Run {name} is now called {new}.", new)
 
@@ -90,7 +91,7 @@ def _delete(name: str) -> None:
         try:
             delete_run(name)
         except RunError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         st.session_state[asked] = None
         _done(f"Run {name} is deleted.", None)
@@ -126,6 +127,6 @@ def import_panel() -> None:
             path.write_bytes(file.getbuffer())
             import_run(path, name)
     except (RunError, OSError) as error:
-        st.error(f"Not imported. {error}")
+        st.error(f"Not imported. {plain(str(error))}")
         return
     _done(f"Run {name} is imported.", name)

@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import Curve, curves, kl_spectra
 from dashboard.components.latent_map import Clear, MapCommit, Select, latent_map
 from dashboard.components.picture_grid import picture_grid
+from dashboard.markdown import plain
 from dashboard.pictures import to_uint8
 from dashboard.resources import LoadedRun, ShownMap, find_map, load_run
 from vae import DataError, History, MapConfig, RunError, Summary, open_run, read_history
@@ -52,7 +53,7 @@ def _histories(names: list[str]) -> dict[str, History]:
         try:
             history = read_history(open_run(name))
         except RunError as error:
-            st.warning(str(error))
+            st.warning(plain(str(error)))
             continue
         if len(history):
             found[name] = history
@@ -67,7 +68,7 @@ def _loaded(names: list[str]) -> dict[str, LoadedRun]:
         try:
             found[name] = load_run(name)
         except (RunError, DataError) as error:
-            st.warning(f"Run {name} is left out. {error}")
+            st.warning(f"Run {name} is left out. {plain(str(error))}")
     return found
 
 
@@ -172,7 +173,7 @@ def _maps(names: list[str]) -> None:
         flat = next((config for config in run.run.list_maps() if config.components == 2), MapConfig())
         found, problem = find_map(run, flat)
         if found is None or not found.is_flat:
-            st.warning(f"Run {name} has no flat map. {problem or 'Make one on the page Explore.'}")
+            st.warning(f"Run {name} has no flat map. {plain(problem or 'Make one on the page Explore.')}")
         else:
             shown[name] = run, found
     if not shown:

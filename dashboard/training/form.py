@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from dashboard.markdown import plain
 from dashboard.training.estimate import EstimateError, Speed, duration_text, earlier_speed, measured_speed
 from dashboard.training.process import list_trainings, start_training
 from vae import (
@@ -102,7 +103,7 @@ def training_form() -> None:
             train = _fields(base.train, f"{key}-training")
         _outlook(model, train, device, _training_images(dataset, train.validation_fraction, _stamp(dataset)))
     except (ConfigError, DataError, RunError) as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     _start(base.preset, dataset, model, train, device)
 

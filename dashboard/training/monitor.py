@@ -293,7 +293,7 @@ def _pictures(run: Run, history: History) -> None:
     try:
         pictures = _load_pictures(str(run.path), epochs, _stamp(run), run, history)
     except RunError as error:
-        st.warning(f"The pictures of the epochs can't be shown. {error}")
+        st.warning(f"The pictures of the epochs can't be shown. {plain(str(error))}")
         return
     epoch_pictures(pictures, key=f"train-pictures-{run.name}", run=run.name)
     left_out = len(run.preview_epochs()) - len(epochs)

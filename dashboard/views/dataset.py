@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard import jobs
 from dashboard.links import begin_page
 from dashboard.markdown import plain
+from dashboard.permissions import may_change
 from dashboard.pictures import enlarged
 from dashboard.resources import LoadedRun
 from dashboard.state import Visit
 from dashboard.training.form import train_on
 from dashboard.uploads import offer_upload
 from vae import DataError, ImageDataset, RunError, list_datasets, load_dataset
-from vae.data import Split, data_root
+from vae.data import PACKED, Split, data_root
+from vae.jobs import JobError
 from vae.survey import PixelStatistics, class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
 
 TABS = ("Images", "Numbers", "Hardest and easiest", "Almost the same", "Add your own")
@@ -25,6 +28,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ACROSS = 8
 SHOWN = 16
 PAIRS = 8
+IMPORT_HELP = "Pack the folder where it lies: a class for each sub-folder, the images in their own size, padded where need be."
 Splits = dict[Split, ImageDataset]
 Seen = tuple[Visit, LoadedRun]  # a visit and its run
 
@@ -55,7 +59,9 @@ def page() -> None:
     try:
         splits = _load(name, _fingerprint(name))
     except DataError as error:
-        images.error(f"Data set {name} can't be shown. {error}")
+        with images:
+            st.error(f"Data set {plain(name)} can't be shown. {plain(str(error))}")
+            _offer_import(name)
         return
     seen = begun if begun is not None and begun[1].run.config.dataset == name else None
     with images:
@@ -68,11 +74,27 @@ def page() -> None:
         _pairs(seen, name)
 
 
+def _offer_import(name: str) -> None:
+    """The button that packs a folder under ``data/`` where it lies, if that is what it takes."""
+    folder, status = data_root() / name, jobs.imports().get(name)
+    if not folder.is_dir() or (folder / PACKED).exists() or not may_change()[0]:
+        return
+    if status is not None and status.state == "running":
+        st.info(f"It is being imported: “{TABS[-1]}” says how far it is.")
+    elif st.button("Import it", icon=":material/move_to_inbox:", key=f"dataset-{name}-import", help=IMPORT_HELP):
+        try:
+            jobs.start_import_in_place(name)
+        except (DataError, JobError) as error:
+            st.error(plain(str(error)))
+        else:
+            st.rerun()
+
+
 def _begin() -> Seen | None:
     try:
         return begin_page()
     except (RunError, DataError) as error:
-        st.error(f"The run in the sidebar can't be shown. {error}")
+        st.error(f"The run in the sidebar can't be shown. {plain(str(error))}")
         return None
 
 

@@ -34,6 +34,7 @@ from dashboard.components.latent_sliders import (
 from dashboard.downloads import offer_downloads, offer_run
 from dashboard.image_search import choose_image, find_image
 from dashboard.links import begin_page, write_url
+from dashboard.markdown import plain
 from dashboard.pictures import difference
 from dashboard.projection_panel import map_words, no_map, projection_panel
 from dashboard.resources import SERVING_PRECISION, LoadedRun, ShownMap, find_map
@@ -192,7 +193,7 @@ def _numbers(loaded: LoadedRun, visit: Visit) -> None:
     elbo = subject.reconstruction - subject.kl
     st.caption(
         f"−ELBO **{-elbo:.1f}** = reconstruction {-subject.reconstruction:.1f} + KL {subject.kl:.1f} nats.  \n"
-        f"Decoded: {ORIGINS[visit.origin].format(title=subject.title)}.",
+        f"Decoded: {ORIGINS[visit.origin].format(title=plain(subject.title))}.",
         help="The numbers are of the image itself, in nats, from one sample of its posterior; lower is better. "
         "reconstruction is −log p(x|z) summed over pixels, KL is from q(z|x) to the prior N(0, I).",
     )
@@ -203,7 +204,7 @@ def _neighbours(loaded: LoadedRun, visit: Visit) -> None:
     rows = loaded.nearest_rows(subject.mean, NEIGHBOURS, without=subject.row)
     if rows:
         st.caption(
-            f"Nearest to {subject.title}:",
+            f"Nearest to {plain(subject.title)}:",
             help="The test images whose posterior means lie nearest to this image's, in the active dimensions, nearest first.",
         )
         choose_image(loaded, visit, rows, "neighbours", "Nearest images")

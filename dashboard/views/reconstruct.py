@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.components.sketch import paste_button, sketch
 from dashboard.downloads import offer_downloads
 from dashboard.links import begin_page
+from dashboard.markdown import plain
 from dashboard.pictures import difference, enlarged, heat, to_uint8
 from dashboard.reconstruct.judge import load_judge
 from dashboard.reconstruct.many import show_many
@@ -75,7 +76,7 @@ def _test_image(loaded: LoadedRun, visit: Visit) -> int:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Another image", icon=":material/shuffle:", on_click=another)
         name = loaded.data.class_name(row)
-        st.markdown(f"Test image {row}" + (f", {name}" if name else "") + ": it is in the model's form already.")
+        st.markdown(f"Test image {row}" + (f", {plain(name)}" if name else "") + ": it is in the model's form already.")
     return row
 
 
@@ -101,7 +102,7 @@ def _from_outside(loaded: LoadedRun, visit: Visit, source: str) -> None:
         if len(files) > 1:
             judge = load_judge(loaded)
             if isinstance(judge, str):
-                st.error(judge)
+                st.error(plain(judge))
             else:
                 show_many(loaded, judge, files)
             return
@@ -122,7 +123,7 @@ def _from_outside(loaded: LoadedRun, visit: Visit, source: str) -> None:
 
 def _how_to_begin(loaded: LoadedRun) -> None:
     names = loaded.data.class_names
-    known = f" The model has seen {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}." if names else ""
+    known = f" The model has seen {plain(', '.join(names[:12]))}{' and more' if len(names) > 12 else ''}." if names else ""
     st.info(f"No picture yet. One object on a plain background works best.{known} A random test image is one click away.")
 
 
@@ -214,7 +215,7 @@ def _result(
             show_sentence(examined.verdict, subject.pixels)
     _pictures(loaded, visit, subject, prepared)
     if isinstance(judge, str) or examined is None:
-        st.warning(str(judge))
+        st.warning(plain(str(judge)))
         return
     show_signals(examined.verdict)
     show_uncertainty(loaded, examined)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.markdown import plain
 from dashboard.permissions import may_change
 from dashboard.run_tools.actions import import_panel, run_actions
 from dashboard.run_tools.compare import compare_runs
@@ -16,7 +17,7 @@ def page() -> None:
     names = list_runs()
     rows, problems = summaries(names)
     for problem in problems:
-        st.warning(problem)
+        st.warning(plain(problem))
     if names:
         show_table(rows)
         with st.container(border=True):

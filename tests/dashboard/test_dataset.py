@@ -23,7 +23,7 @@ from dashboard import jobs
 from dashboard.markdown import plain
 from dashboard.uploads import progress_words
 from vae import Run, load_dataset, make_dataset, open_run
-from vae.jobs import STATUS_FILE, JobStatus, run_job
+from vae.jobs import STATUS_FILE, JobError, JobStatus, run_job
 from vae.preview import take_look
 from vae.staged import stage_upload, upload_folder
 from vae.survey import class_counts, closest_pairs, extremes, pixel_statistics, rows_of_class
@@ -103,6 +103,16 @@ def check_extremes(app: AppTest) -> None:
     assert rows_offered(app, "hardest") == np.argsort(elbo, kind="stable")[:8].tolist()
     assert elbo[rows_offered(app, "easiest")].tolist() == sorted(elbo.tolist(), reverse=True)[:8]
     assert f"{-elbo.min():.1f}, " in said(app)
+    labels = load_dataset("fashion-mnist", "test").labels
+    assert labels is not None
+    next(box for box in app.selectbox if str(box.key).startswith("extremes-class")).set_value(9).run()
+    boots = np.flatnonzero(labels == 9)
+    ranked = boots[np.argsort(elbo[boots], kind="stable")].tolist()
+    assert rows_offered(app, "hardest") == ranked[:8]
+    assert elbo[rows_offered(app, "easiest")].tolist() == elbo[ranked[:-9:-1]].tolist()
+    average = f"1,000 images, {-elbo[boots].mean():.1f} on average"
+    assert "Test images of Ankle boot by −ELBO" in said(app)
+    assert average in said(app)
 
 
 def check_pairs(app: AppTest) -> None:
@@ -249,7 +259,8 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     assert name.value == "my-pets"
     for wrong in ("../evil", "A", "a b"):
         press(named(app, wrong), "Keep")
-        assert f"a data set is named by lower-case letters, digits, '.', '_' and '-' (at most 64), got {wrong!r}" in said(app)
+        told = f"a data set is named by lower-case letters, digits, '.', '_' and '-' (at most 64), got {wrong!r}"
+        assert plain(told) in said(app)
     assert left(data) == ["tiny"]
 
     next(box for box in app.selectbox if box.label == "Size in pixels").set_value(32).run()
@@ -259,6 +270,7 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     wait(app, lambda app: "Dismiss" in labels(app))
     assert f"Kept as **{plain('my-pets')}**: 25 train, 2 validation, 3 test images of 32 × 32 pixels" in said(app)
     assert "python -m vae train --dataset my-pets --run my-pets" in said(app)
+    assert "30 colour images were turned grey." in said(app)
     assert [len(load_dataset("my-pets", split)) for split in ("train", "validation", "test")] == [25, 2, 3]
     assert load_dataset("my-pets", "test").class_names == ("cat", "dog", "eel*")
     assert load_dataset("my-pets", "train").image_shape == (1, 32, 32)
@@ -273,7 +285,7 @@ def test_an_upload_is_shown_then_kept_and_can_be_looked_at(open_app: OpenApp, da
     assert "**25 train, 2 validation, 3 test** images of 32 × 32 pixels, grey, 3 classes" in said(app)
     assert "This needs a run of my-pets: choose one in the sidebar, or train one" in said(app)
     press(app, "Keep")
-    assert "a data set of that name is there already: choose another name" in said(app)
+    assert plain("a data set of that name is there already: choose another name") in said(app)
     assert left(data) == ["my-pets", "tiny"]
 
 
@@ -291,7 +303,7 @@ def test_a_running_import_is_found_by_another_tab_not_started_twice_and_cancelle
     press(app, "Keep")
     assert "Cancel" in labels(app)
     press(app, "Keep")
-    assert "my-pets: a data set of that name is being imported: wait for it, or cancel it" in said(app)
+    assert plain("my-pets: a data set of that name is being imported: wait for it, or cancel it") in said(app)
     assert len(list(data.glob(".upload-my-pets/*/*.zip"))) == 1
     again = open_app("dataset")  # another tab, or this one after a refresh
     assert f"Importing **{plain('my-pets')}**" in said(again)
@@ -342,13 +354,64 @@ def test_a_hostile_upload_gets_a_sentence_and_leaves_nothing(
 ) -> None:
     app = open_app("dataset")
     upload(app, archive(hostile=True), "../../a.zip")
-    assert "a.zip: expected names inside the archive, found '../../evil.png', which leads out of it: refused" in said(app)
+    told = "a.zip: expected names inside the archive, found '../../evil.png', which leads out of it: refused"
+    assert plain(told) in said(app)
     assert "Keep" not in labels(app)
     assert left(data) == ["tiny"]
     monkeypatch.setattr("vae.preview.MOST_SECONDS", 0.05)
     upload(app, archive(), "b.zip")
-    assert "the file could not be read: it was looked at for" in app.error[0].value
+    assert plain("the file could not be read: it was looked at for") in app.error[0].value
     assert left(data) == ["tiny"]
+
+
+def pictures(folder: Path) -> None:
+    """Thirty pictures of 24 x 20 in three folders."""
+    with zipfile.ZipFile(io.BytesIO(archive(bad=0))) as made:
+        made.extractall(folder)
+
+
+def choose(app: AppTest, name: str) -> AppTest:
+    next(box for box in app.selectbox if box.label == "Data set").set_value(name).run()
+    assert not app.exception
+    return app
+
+
+def test_a_folder_under_data_is_imported_where_it_lies(open_app: OpenApp, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(data / "own")
+    app = choose(open_app("dataset"), "own")
+    assert "Data set own can't be shown." in said(app)
+    with monkeypatch.context() as patch:  # a visitor who may look alone
+        patch.setenv("LATENT_EXPLORER_ALLOW_CHANGES", "ann@example.org")
+        assert "Import it" not in labels(choose(open_app("dataset"), "own"))
+    press(app, "Import it")
+    wait(app, lambda app: "Dismiss" in labels(app))
+    assert "Kept as **own**: 26 train, 2 validation, 4 test images of 20 × 24 pixels" in said(app).replace(
+        "25 train", "26 train"
+    )
+    assert "**Add images of your own.**" in said(app)
+    assert re.search(r"train\*\* images of 20 × 24 pixels, RGB, 3 classes", said(app))
+    press(app, "Dismiss")
+    assert left(data) == ["own", "tiny"]
+    assert sorted(path.name for path in (data / "own").iterdir()) == ["packed", "pets"]
+
+
+@pytest.mark.usefixtures("never_ends")
+def test_the_import_of_a_folder_is_the_command_and_can_be_cancelled(open_app: OpenApp, data: Path) -> None:
+    pictures(data / "own")
+    app = choose(open_app("dataset"), "own")
+    press(app, "Import it")
+    ((process, _),) = jobs._started.values()
+    assert process.args[1:] == ["-m", "vae", "import", str(data / "own"), "--name", "own"]  # type: ignore[index]
+    assert "It is being imported" in said(app)
+    assert "Import it" not in labels(app)
+    with pytest.raises(JobError, match="another process is at work here"):
+        jobs.start_import_in_place("own")
+    press(app, "Cancel")
+    wait(app, lambda app: "Dismiss" in labels(app))
+    assert "The import of **own** was cancelled; started again, it goes on." in said(app)
+    press(app, "Dismiss")
+    assert "Import it" in labels(app)
+    assert left(data) == ["own", "tiny"]
 
 
 def test_a_data_set_that_cannot_be_read_says_why(open_app: OpenApp, tiny_run: Run) -> None:
@@ -359,4 +422,4 @@ def test_a_data_set_that_cannot_be_read_says_why(open_app: OpenApp, tiny_run: Ru
     next(box for box in app.selectbox if box.label == "Data set").set_value("torn").run()
     assert not app.exception
     assert "Data set torn can't be shown." in said(app)
-    assert "python -m vae import" in said(app)
+    assert plain("python -m vae import") in said(app)

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from dashboard.generate.groups import groups_of
 from dashboard.generate.traversal import traversal_values
 from dashboard.resources import load_run
 from dashboard.state import Visit
-from vae import Encodings, Run, generator_for, interpolate_through, load_test_data, open_run, sample_prior
+from vae import Encodings, Run, Sheet, generator_for, interpolate_through, load_test_data, open_run, sample_prior
+from vae.images import prepare, read_picture
+from vae.sheets import decoded as sheet_pictures
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 RUN = "fashion-mnist"
@@ -47,8 +50,9 @@ def has_made(app: AppTest, name: str) -> bool:
 
 
 def said(app: AppTest) -> str:
+    """All sentences on the page, as they are read: without the marks that keep names from being Markdown."""
     groups = (app.markdown, app.caption, app.info, app.error, app.warning)
-    return "\n".join(element.value for group in groups for element in group)
+    return "\n".join(element.value for group in groups for element in group).replace("\\", "")
 
 
 def click(app: AppTest, label: str) -> AppTest:
@@ -279,6 +283,9 @@ def test_a_direction_changes_what_the_probe_says(generate: Callable[..., AppTest
     assert found.separation.auc > 0.9
     assert f"{found.separation.accuracy:.1%} (guessing: 50%)" in said(app)
     assert "500 and 500 images held out" in said(app)
+    assert 0.9 < np.median(found.cosines) < 1
+    spread = f"median {np.median(found.cosines):.3f}, 5% are below {np.quantile(found.cosines, 0.05):.3f}"
+    assert f"| cosine with resampled directions | {spread} | {len(found.cosines)} bootstrap resamples |" in said(app)
     click(app, "Swap")
     np.testing.assert_allclose(made(app, "direction").vector, -difference[used], atol=1e-6)
 
@@ -288,6 +295,28 @@ def test_a_click_on_the_map_moves_that_image(generate: Callable[..., AppTest], e
     click_map(app, "direction", 77)
     assert app.number_input(key=key(app, "direction-row")).value == 77
     np.testing.assert_array_equal(made(app, "direction-frames").points[30], encodings.mean[77])
+
+
+def test_an_image_from_outside_is_moved_along_a_direction(generate: Callable[..., AppTest]) -> None:
+    app = generate("Directions", row="9")
+    yours = load_run(RUN).subject_from_outside(prepare(read_picture(photo()), (1, 28, 28)).pixels)
+    visit_of(app).show(yours)
+    app.run()
+    frames, found = made(app, "direction-frames"), made(app, "direction")
+    np.testing.assert_array_equal(frames.points[30], yours.mean)
+    used = load_run(RUN).encodings.active_dimensions
+    np.testing.assert_allclose(frames.points[60][used], yours.mean[used] + 2 * found.vector, atol=1e-5)
+    assert frames.labels[30] == "your image, as encoded"
+    click_map(app, "direction", 77)
+    assert made(app, "direction-frames").labels[30].startswith("test image 77")
+    app.segmented_control(key=key(app, "direction-kind")).set_value("Your image").run()
+    app.session_state[key(app, "direction-scrubber")] = {
+        "commit": {"generation": made(app, "direction-frames").generation, "step": 45}
+    }
+    app.run()
+    click(app, "Open in Explore")
+    assert visit_of(app).outside is yours
+    np.testing.assert_array_equal(visit_of(app).z, made(app, "direction-frames").points[45])
 
 
 def test_groups_from_the_map_and_what_is_wrong_with_them(generate: Callable[..., AppTest]) -> None:
@@ -358,15 +387,72 @@ def test_sheets_animations_and_archives_are_what_they_say(encodings: Encodings, 
             downloads.st, name, lambda label, data=None, *rest, **more: offered.update({label: data}) or nullcontext()
         )
     loaded, names = load_run(RUN), ["a/b", "c"]
-    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", columns=2)
-    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two", moves=True)
+    downloads.offer_pictures(loaded, "x", encodings.mean[:2], names, title="two & more", columns=2, moves=True)
     assert Image.open(io.BytesIO(offered["Sheet (PNG)"]())).format == "PNG"
-    assert Image.open(io.BytesIO(offered["Animation (GIF)"]())).n_frames == 2  # type: ignore[attr-defined]
+    svg = offered["Sheet (SVG)"]().decode()
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "fashion-mnist: two &amp; more" in svg
+    for form in ("GIF", "WEBP"):
+        moving = Image.open(io.BytesIO(offered[f"Animation ({'WebP' if form == 'WEBP' else form})"]()))
+        assert (moving.format, moving.n_frames) == (form, 2)  # type: ignore[attr-defined]
     with zipfile.ZipFile(io.BytesIO(offered["Pictures (ZIP of PNG)"]())) as archive:
         assert archive.namelist() == ["001 a_b.png", "002 c.png"]
         picture = np.asarray(Image.open(io.BytesIO(archive.read("001 a_b.png"))))
     np.testing.assert_array_equal(picture, downloads.decoded(loaded, encodings.mean[:2])[0, 0])
     np.testing.assert_array_equal(np.load(io.BytesIO(offered["Latent points (NPY)"]())), encodings.mean[:2])
+
+
+@pytest.fixture
+def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Sheet]:
+    """The sheets that sections offer, by their captions."""
+    kept: dict[str, Sheet] = {}
+    buttons: Callable[..., Any] = downloads.st.download_button
+
+    def draw(sheet: Sheet, kind: str) -> bytes:
+        kept[sheet.title.split(": ", 1)[1]] = sheet
+        return b""
+
+    def button(label: str, data: Any, *rest: Any, **more: Any) -> Any:
+        if label == "Sheet (PNG)":
+            data()
+        return buttons(label, b"", *rest, **more)
+
+    monkeypatch.setattr(downloads, "draw_sheet", draw)
+    monkeypatch.setattr(downloads.st, "download_button", button)
+    return kept
+
+
+def test_a_sheet_of_traversals_says_its_range(
+    generate: Callable[..., AppTest], encodings: Encodings, sheets: dict[str, Sheet]
+) -> None:
+    app = generate("Traversal", row="9")
+    begin = "traversals of the posterior mean of test image 9, Sneaker, "
+    sheet = sheets[f"{begin}offsets −1.00 to +1.00 added to its own values"]
+    assert sheet.column_labels == tuple(f"{offset:+.2f}".replace("-", "−") for offset in np.linspace(-1, 1, 9))
+    first = encodings.active_dimensions[0]
+    for choice, low, high in (
+        ("extremes", encodings.mean[:, first].min(), encodings.mean[:, first].max()),
+        *[("std", *(encodings.aggregate_mean[first] + sign * 2 * encodings.aggregate_std[first] for sign in (-1, 1)))],
+    ):
+        sheets.clear()
+        app.segmented_control(key=key(app, "traversal-range")).set_value(choice).run()
+        (sheet,) = (sheet for title, sheet in sheets.items() if title.startswith(begin))
+        assert sheet.row_labels[0].endswith(f" nats) {low:+.2f} to {high:+.2f}".replace("-", "−"))
+
+
+def test_a_line_has_a_sheet_of_thirteen_of_its_frames(
+    generate: Callable[..., AppTest], encodings: Encodings, sheets: dict[str, Sheet]
+) -> None:
+    app = generate("Directions", row="9")
+    app.selectbox(key=key(app, "second-group")).set_value("Ankle boot").run()
+    title = "the posterior mean of test image 9, Sneaker, moved −2.00 to +2.00 times Sneaker → Ankle boot"
+    sheet, points = sheets[title], made(app, "direction-frames").points
+    assert (sheet.columns, sheet.column_labels[0], sheet.column_labels[6]) == (13, "−2.00", "+0.00")
+    np.testing.assert_array_equal(sheet.pictures, sheet_pictures(load_run(RUN).model, points[::5])[0])
+    show(app, "Interpolation")
+    search_for(app, "4")
+    sheet = sheets["test image 9, Sneaker to test image 4, Shirt"]
+    assert (sheet.column_labels[0], sheet.column_labels[6], sheet.column_labels[-1]) == ("0%", "50%", "100%")
 
 
 def test_what_was_chosen_outlasts_other_sections_and_pages(generate: Callable[..., AppTest]) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from onnxruntime import InferenceSession
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from dashboard import downloads
 from dashboard.colourings import find_colouring
 from dashboard.components.latent_map import View, commit_key
 from dashboard.pictures import to_uint8
@@ -21,7 +25,7 @@ from dashboard.resources import LoadedRun, find_map, load_run
 from dashboard.search import search_images
 from dashboard.selection import means_npz, table_csv
 from dashboard.state import Visit
-from vae import MapConfig, load_dataset, make_map, open_run
+from vae import MapConfig, Run, decode_images, load_dataset, make_map, open_run
 from vae.runs import CHECKPOINTS_VARIABLE
 
 OpenApp = Callable[..., AppTest]
@@ -34,9 +38,9 @@ def visit_of(app: AppTest) -> Visit:
 
 
 def said(app: AppTest) -> str:
-    """All sentences on the page."""
+    """All sentences on the page, as they are read: without the marks that keep names from being Markdown."""
     groups = (app.markdown, app.caption, app.info, app.error, app.warning, app.subheader)
-    return "\n".join(element.value for group in groups for element in group)
+    return "\n".join(element.value for group in groups for element in group).replace("\\", "")
 
 
 def query(app: AppTest) -> dict[str, str]:
@@ -401,7 +405,64 @@ def test_a_lasso_is_given_up_where_the_map_has_three_dimensions(open_app: OpenAp
     assert visit_of(app).selection_rows == ()
 
 
+# --- exports -------------------------------------------------------------------------------------------------------
+
+
+class Untouched:
+    """A lock that nobody may ask for."""
+
+    def __enter__(self) -> None:
+        raise AssertionError("other visitors would have to wait")
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go."""
+
+
+def test_the_exports_of_a_run_are_what_they_say(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Callable[[], bytes]] = {}
+    for name in ("popover", "download_button"):
+        monkeypatch.setattr(
+            downloads.st, name, lambda label, data=None, *rest, **more: offered.update({label: data}) or nullcontext()
+        )
+    loaded = dataclasses.replace(load_run("tiny-run"), lock=Untouched())  # type: ignore[arg-type]
+    shown, _ = find_map(loaded, None)
+    assert shown is not None
+    downloads.offer_run(loaded, shown)
+    encodings = tiny_run.load_encodings()
+    with np.load(io.BytesIO(offered["Means and kept maps (NPZ)"]()), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["mean"], encodings.mean)
+        np.testing.assert_array_equal(arrays["map_0"], shown.map.coordinates)
+        assert json.loads(str(arrays["info"]))["weights_digest"] == loaded.weights_digest
+    encoder, decoder = (offered[f"The {part} as a network (ONNX)"]() for part in ("encoder", "decoder"))
+    images = loaded.data.images.astype(np.float32) / 255
+    mean, _ = InferenceSession(encoder).run(None, {"image": images})
+    np.testing.assert_allclose(mean, encodings.mean, atol=1e-4)
+    (decoded,) = InferenceSession(decoder).run(None, {"z": encodings.mean})
+    np.testing.assert_allclose(decoded, decode_images(loaded.model, encodings.mean), atol=1e-4)
+
+
 # --- links ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_lassos_kept_as_groups_make_a_direction(open_app: OpenApp) -> None:
+    app = open_app()
+    kept = []
+    for row in (0, 2):  # ankle boots, and trousers
+        on_the_map(app, kind="select", clicked=[], polygon=around([row]), hidden=[], primary=None)
+        widget(app.button, "Keep as a group").click().run()  # type: ignore[attr-defined]
+        kept.append(visit_of(app).selection_rows)
+    assert list(visit_of(app).groups.values()) == kept
+    assert min(len(rows) for rows in kept) > 10
+    app.switch_page("views/generate.py").run()
+    widget(app.get("button_group"), "Generate").set_value("Directions").run()  # type: ignore[attr-defined]
+    widget(app.selectbox, "From group").set_value("kept: group 1").run()  # type: ignore[attr-defined]
+    widget(app.selectbox, "To group").set_value("kept: group 2").run()  # type: ignore[attr-defined]
+    assert not app.exception
+    found = app.session_state[f"generate-{visit_of(app).weights[:8]}-made-direction"][1]
+    means = open_run(RUN).load_encodings()
+    first, second = (means.mean[list(rows)][:, means.map_dimensions].mean(axis=0, dtype=float) for rows in kept)
+    assert found.counts == (len(kept[0]), len(kept[1]))
+    np.testing.assert_allclose(found.vector, second - first, atol=1e-5)
 
 
 def test_a_link_opens_the_same_view(open_app: OpenApp) -> None:

@@ -19,8 +19,9 @@ OpenApp = Callable[..., AppTest]
 
 
 def said(app: AppTest) -> str:
+    """All sentences on the page, as they are read: without the marks that keep names from being Markdown."""
     groups = (app.markdown, app.caption, app.info, app.error, app.warning, app.success)
-    return "\n".join(element.value for group in groups for element in group)
+    return "\n".join(element.value for group in groups for element in group).replace("\\", "")
 
 
 def find(group: Any, label: str) -> Any:

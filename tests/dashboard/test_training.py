@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from dashboard.training.process import (
     stop_training,
     watch_training,
 )
-from vae import ModelConfig, Run, RunError, TrainConfig, list_options, open_run, read_history
+from vae import ModelConfig, Run, RunError, TrainConfig, import_dataset, list_options, open_run, read_history
 from vae.config import to_json
 from vae.jobs import JobError
 from vae.runs import lock_run, runs_root
@@ -285,6 +286,16 @@ def test_the_settings_of_a_run_stand_in_the_form(open_app: OpenApp, tiny_run: Ru
     assert find(app.number_input, "Latent").value == 3
     assert find(app.number_input, "Epochs").value == 2
     assert "images/s (run tiny-run trained the same model on cpu" in said(app)
+
+
+def test_the_form_begins_with_the_stages_that_the_images_ask_for(open_app: OpenApp, workspace: object, tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.zeros((12, 64, 64, 3), np.uint8))
+    import_dataset(tmp_path / "own.npy", "large")
+    app = open_app("train")
+    find(app.selectbox, "Data set").set_value("large").run()
+    assert not app.exception
+    assert find(app.text_input, "Widths").value == "16, 32, 64"
+    assert "for images of 64 × 64 × 3" in said(app)
 
 
 @pytest.mark.long

@@ -91,6 +91,7 @@ class Kind:
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     widths: str
+    epochs: int
 
 
 def kind_of(name: str, folder: Path) -> Kind:
@@ -100,11 +101,11 @@ def kind_of(name: str, folder: Path) -> Kind:
             "1,797 images, 10 classes, grey, 8 × 8 pixels",
             "1,412 train, 128 validation, 257 test images of 16 × 16",
         )
-        return Kind("Digits.npz", content, recognised, kept, tuple("0123456789"), (1, 16, 16), "4, 8")
+        return Kind("Digits.npz", content, recognised, kept, tuple("0123456789"), (1, 16, 16), "4, 8", 4)
     content, classes = zipped(trees(folder, name == "labelled")), TREES if name == "labelled" else ()
     recognised = f"500 images, {'5 classes' if classes else 'no labels'}, colour, 64 × 64 pixels"
     kept = "393 train, 36 validation, 71 test images of 64 × 64"
-    return Kind("Discs.zip", content, recognised, kept, classes, (3, 64, 64), "4, 8, 16")
+    return Kind("Discs.zip", content, recognised, kept, classes, (3, 64, 64), "4, 8, 16", 12)
 
 
 @pytest.fixture
@@ -146,9 +147,9 @@ def train(page: Page, kind: Kind) -> None:
     page.get_by_text("Advanced: every setting").click()
     for label, value in {"Widths (channels)": kind.widths, "Latent (dimensions)": "4", "Hidden (units)": "32"}.items():
         fill(page, label, value)
-    for label, value in {"Batch size (images)": "32", "Epochs": "12"}.items():
+    for label, value in {"Batch size (images)": "32", "Epochs": str(kind.epochs)}.items():
         fill(page, label, value)
-    expect(page.get_by_text("12 epochs of")).to_be_visible()
+    expect(page.get_by_text(f"{kind.epochs} epochs of")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("button", name="Open in Explore").click(timeout=300_000)
 
@@ -238,8 +239,10 @@ def test_a_file_is_kept_and_ready_to_train_on_before_there_is_any_run(
     expect(page.get_by_role("tabpanel").get_by_text("This needs a run of digits").last).to_be_visible()
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["digits", "labelled", "unlabelled"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("labelled", marks=LONG), pytest.param("unlabelled", marks=LONG)])
 def test_from_files_to_a_run_its_map_its_sliders_and_a_picture(
     page: Page, serve_app: Callable[..., str], bare: dict[str, str], tmp_path: Path, name: str
 ) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from own_images import TREES, digits, trees
 from PIL import Image
@@ -67,6 +68,35 @@ def test_from_files_to_a_run_and_its_map(
     assert run.load_map(MapConfig()).coordinates.shape == (counts[2], 2)
     assert run.reports()["samples=1,seed=0"]["examples"] == counts[2]
     assert run.status().state == "finished"  # type: ignore[union-attr]
+    take_away(tmp_path / "out", shape, classes)
+    picture = tmp_path / "picture.png"
+    pixels = data.images[0]
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(picture)
+    capsys.readouterr()
+    assert main(["verdict", "own", str(picture), "--device", "cpu"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.match(re.escape(f"{picture}: ") + r"(Like what it was trained on|Unusual|Unlike anything|No verdict)", line), line
+
+
+def take_away(out: Path, shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+    """All exports of the run: the pictures in the images' colours, the table with classes only where there are any."""
+    assert main(["export", "own", "--out", str(out)]) == 0
+    for end in ("gif", "webp", "png"):
+        found = sorted(out.glob(f"*.{end}"))
+        assert found
+        for path in found:
+            with Image.open(path) as picture:
+                middle = np.asarray(picture.convert("RGB"))[picture.height // 3 :].astype(int)
+            assert (np.ptp(middle, axis=-1).max() > 3) == (shape[0] == 3), path
+    table = pd.read_csv(next(out.glob("*.csv")), dtype={"class": str})
+    data = load_dataset("own", "test")
+    assert len(table) == len(data)
+    assert ("class" in table) == bool(classes)
+    if classes:
+        assert table["class"].tolist() == [data.class_name(row) for row in range(len(data))]
+    page = next(out.glob("*.html")).read_text("utf-8")
+    assert all(name in page for name in classes)
+    assert len(list(out.glob("*.onnx"))) == 2
 
 
 def test_a_digit_lies_unchanged_in_the_middle_of_its_sixteen_pixels(root: Path, tmp_path: Path) -> None:

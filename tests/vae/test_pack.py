@@ -125,6 +125,15 @@ def test_an_image_is_padded_around_its_middle_with_the_level_of_its_border() -> 
     assert (padded == 200).all()
 
 
+def test_images_of_odd_sides_are_padded_to_the_next_sides_that_fit(root: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(5).integers(0, 256, (12, 27, 30)).astype(np.uint8)
+    np.save(tmp_path / "own.npy", images)
+    made = import_dataset(tmp_path / "own.npy", "own")
+    assert made.image_shape == (1, 28, 32)
+    kept = [image[0] for split in ("train", "validation", "test") for image in load_dataset("own", split).images]  # type: ignore[arg-type]
+    assert {image[:27, 1:31].tobytes() for image in kept} == {image.tobytes() for image in images}
+
+
 def test_resizing_averages_and_keeps_proportions() -> None:
     stripes = np.zeros((64, 128, 3), np.uint8)
     stripes[:, ::2] = 255

@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 from vae import DataError, import_dataset, load_dataset
+from vae.__main__ import main as command_line
 from vae.data import DATA_VARIABLE
+from vae.pack import imported_from
 from vae.preview import SIZES, look_apart, main, read_look, sample_key, take_look, write_look
+from vae.shapes import LOOKED_AT, spread
 
 
 def archive(path: Path, count: int = 30, bad: int = 1, odd: int = 0, hostile: bool = False) -> Path:
@@ -50,6 +53,31 @@ def test_what_is_shown_is_what_an_import_makes(tmp_path: Path, monkeypatch: pyte
         shown = [(image.tobytes(), name) for image, name in zip(look.samples[key], look.captions[key], strict=True)]
         assert len(shown) == 16 if size else 14 <= len(shown) <= 16  # those of another size aren't kept as they are
         assert set(shown) <= kept
+
+
+def one_in_colour(folder: Path, count: int, seen: set[int]) -> Path:
+    """A folder of grey pictures, but for the first that isn't among those ``seen``."""
+    folder.mkdir()
+    coloured = next(row for row in range(count) if row not in seen)
+    for row in range(count):
+        pixels = np.full((16, 16, 3), row % 256, np.uint8)
+        pixels[..., 0] = 255 if row == coloured else pixels[..., 0]
+        Image.fromarray(pixels).save(folder / f"{row:04}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("count", "seen", "channels"), [(150, 64, 3), (250, LOOKED_AT, 1)])
+def test_an_import_sees_the_colours_that_a_look_sees_and_counts_those_it_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int, seen: int, channels: int
+) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    source = one_in_colour(tmp_path / "own", count, set(spread(count, seen)))
+    assert take_look(source).colour == (channels == 3)
+    made = import_dataset(source, "own")
+    assert (made.image_shape[0], made.greyed) == (channels, channels == 1)
+    assert imported_from("own") == made
+    assert command_line(["import", str(source), "--name", "again"]) == 0
+    assert ("1 colour images were turned grey" in capsys.readouterr().out) == (channels == 1)
 
 
 @pytest.mark.parametrize("odd", [0, 15])

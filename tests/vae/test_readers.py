@@ -36,6 +36,10 @@ def png(image: np.ndarray, form: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+def idx_bytes(array: np.ndarray) -> bytes:
+    return b"\x00\x00\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
 def files_of_pictures(images: np.ndarray, labels: np.ndarray | None) -> dict[str, bytes]:
     """A file for each picture, by its path."""
     folders = [""] * len(images) if labels is None else [f"class-{label}/" for label in labels]
@@ -249,6 +253,50 @@ def test_a_zip_file_of_arrays_is_read_too(tmp_path: Path) -> None:
     assert temporary() == before
 
 
+@pytest.mark.parametrize("form", ["IDX", "Parquet", "CSV"])
+def test_a_zip_of_too_many_data_files_is_refused_and_not_read_in_part(tmp_path: Path, form: str) -> None:
+    if form == "Parquet":
+        content = write_parquet(tmp_path / "one", RGB, LABELS).read_bytes()
+    else:
+        content = idx_bytes(GREY) if form == "IDX" else write_csv(tmp_path / "one", GREY, LABELS).read_bytes()
+    files = {f"part-{number:02}": content for number in range(65)}
+    sentence = refused(write_zip(tmp_path / "a.zip", files))
+    expected = "a.zip: expected pictures, or at most 64 other files, found 65 files and no picture: unpack it and import"
+    assert expected in sentence
+    files.popitem()
+    with open_source(write_zip(tmp_path / "b.zip", files)) as source:
+        assert source.count == 64 * 6
+        assert source.left_out == ()
+
+
+@pytest.mark.parametrize("form", ["IDX", "NPY"])
+def test_a_zip_of_arrays_keeps_its_class_names_and_names_what_is_no_array(tmp_path: Path, form: str) -> None:
+    files = {"set/README.md": b"# Trees", "set/classes.txt": "Eibe\nFöhre\nTanne\n".encode()}
+    for name, values in (("images", RGB.transpose(0, 3, 1, 2)), ("labels", LABELS.astype(np.uint8))):
+        buffer = io.BytesIO()
+        np.save(buffer, values)
+        files[f"set/{name}"] = idx_bytes(values) if form == "IDX" else buffer.getvalue()
+    with open_source(write_zip(tmp_path / "a.zip", files)) as source:
+        assert np.array_equal(everything(source), RGB)
+        assert source.class_names == ("Eibe", "Föhre", "Tanne")
+        assert source.name(0) == "images, row 0"
+        assert source.left_out == ("set/README.md: expected an array or a table of images, found text",)
+
+
+@pytest.mark.parametrize("form", ["npy", "parquet"])
+def test_what_is_no_table_in_a_folder_of_tables_is_named(tmp_path: Path, form: str) -> None:
+    own = write_folder(tmp_path / "own", {"notes/README.md": b"# Trees", "empty.csv": b""})
+    (own / "link").symlink_to(tmp_path)
+    np.save(own / "images.npy", RGB) if form == "npy" else write_parquet(own / "images.parquet", RGB, None)
+    with open_source(own) as source:
+        assert source.count == 6
+        assert source.left_out == (
+            "link: expected a file, found a link or a device: not followed",
+            "empty.csv: expected an array or a table of images, found an empty file",
+            "notes/README.md: expected an array or a table of images, found text",
+        )
+
+
 # --- one bad file among good ones ----------------------------------------------------------------------------------
 
 
@@ -371,6 +419,18 @@ def test_a_zip_with_a_password(tmp_path: Path) -> None:
 def test_a_bomb(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.bmp": b"BM" + bytes(80 * 2**20)})
     assert path.stat().st_size < 2**20
+    assert "it would unpack to" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.npy"])
+def test_a_bomb_whose_entries_share_one_place(tmp_path: Path, name: str) -> None:
+    """Each entry alone unpacks to 33 times its size, all 200 of them to thousands of times that of the file."""
+    content = b"BM" + bytes(2**20) + np.random.default_rng(0).bytes(2**15)
+    file = (path := write_zip(tmp_path / "a.zip", {name: content})).read_bytes()
+    start, end = file.index(b"PK\x01\x02"), file.index(b"PK\x05\x06")
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 200, 200, 200 * (end - start), start, 0)
+    path.write_bytes(file[:start] + file[start:end] * 200 + tail)
+    assert path.stat().st_size < 2**16
     assert "it would unpack to" in refused(path)
 
 
