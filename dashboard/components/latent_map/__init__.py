@@ -74,6 +74,7 @@ SCRIPTS = (
         "theme",
         "figure",
         "draft",
+        "density",
         "marks",
         "camera",
         "choice",

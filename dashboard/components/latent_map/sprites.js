@@ -11,8 +11,13 @@ class Sprites {
     this.levels = Uint8ClampedArray.from({ length: 2 ** this.bits }, (_, level) => (level * 255) / (2 ** this.bits - 1));
   }
 
+  /** Whether there are none: so many images that what could be sent of each would not be recognised. */
+  get isEmpty() {
+    return !this.packed.length;
+  }
+
   isLoaded(row) {
-    return Boolean(this.tiles[Math.floor(row / this.perTile)]);
+    return this.isEmpty || Boolean(this.tiles[Math.floor(row / this.perTile)]);
   }
 
   /** Unpack the tile that holds a row, if that isn't done; resolves when it is. */
