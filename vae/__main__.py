@@ -495,7 +495,8 @@ def _map(options: MakeMap) -> int:
     except KeyboardInterrupt:
         print("stopped; no map was kept", file=sys.stderr)
         raise
-    print(f"{config.method} map of {len(made.coordinates):,} test images kept in {run.maps_folder}")
+    part = f", {made.part_words}," if made.part_words else ""
+    print(f"{config.method} map of {len(made.coordinates):,} test images{part} kept in {run.maps_folder}")
     return 0
 
 

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Float64, Int64
+
+from vae.device import generator_for
 
 ACTIVE_VARIANCE = 0.01
 """A latent dimension is active if the variance of its posterior mean over the data is above this (Burda et al. 2016)."""
+
+MOST_COMPARED = 50_000
+"""Of more images a part, drawn at random once and for all, stands for all of them where each point is compared with every one:
+maps are fitted to it, and points are placed among it. Such work grows with the square of the number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,19 @@ class Encodings:
     def map_dimensions(self) -> Int64[np.ndarray, " used"]:
         """The dimensions that distances are measured in: the active ones, or all if none is (a collapsed posterior)."""
         return self.active_dimensions if self.active.any() else self.order
+
+    @cached_property
+    def reference(self) -> Int64[np.ndarray, " part"]:
+        """The rows, ascending, that stand for all: every one, or `MOST_COMPARED` drawn at random."""
+        if len(self) <= MOST_COMPARED:
+            return np.arange(len(self))
+        drawn = torch.randperm(len(self), generator=generator_for(0, "subset"))[:MOST_COMPARED]
+        return np.sort(drawn.numpy())
+
+    @cached_property
+    def reference_means(self) -> Float32[np.ndarray, "part used"]:
+        """The posterior means of `reference` in `map_dimensions`."""
+        return np.ascontiguousarray(self.mean[self.reference][:, self.map_dimensions])
 
     @cached_property
     def aggregate_mean(self) -> Float64[np.ndarray, " latent"]:

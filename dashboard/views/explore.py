@@ -42,6 +42,8 @@ from dashboard.state import Visit
 from vae import generator_for, sample_prior
 
 MAP_HEIGHT = 478
+MOST_TURNED = 100_000
+"""Images that a map in three dimensions may have: its view draws every one of them at every turn."""
 NEIGHBOURS = 8
 ORIGINS = {
     "mean": "the posterior mean of {title}",
@@ -82,10 +84,14 @@ def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
         with st.popover("Maps", icon=":material/map:", help="Other maps of this run, and new ones: UMAP, t-SNE, PCA."):
             projection_panel(loaded.run, shown.map.config, visit.open_map)
         offer_run(loaded, shown)
+    part = f", {shown.map.part_words}" if shown.map.part_words else ""
     about = (
         f"{map_words(shown.map.config)}, of the posterior means of all {len(loaded.data):,} test images in the "
-        f"{len(loaded.encodings.map_dimensions)} active dimensions."
+        f"{len(loaded.encodings.map_dimensions)} active dimensions{part}."
     )
+    if not shown.is_flat and len(loaded.data) > MOST_TURNED:
+        st.info(f"A 3-D map of {len(loaded.data):,} images is more than a browser can turn: open a flat one under Maps.")
+        return
     if not shown.is_flat:
         current = visit.row if visit.outside is None else None
         latent_map_3d(shown.points, key=f"map-{visit.instance}", on_select=visit.select, height=MAP_HEIGHT, current=current)

@@ -20,7 +20,7 @@ BYTE_BUDGET = 16_000_000
 MEMORY_BUDGET = 64_000_000
 """What the browser may hold, a byte a value."""
 LEAST_SIDE = 10
-"""The longer side, in pixels, that an image may be shrunk to: of 28 x 28, garments are still told apart at 10, hardly at 7. About
+"""The longer side, in pixels, that an image may be shrunk to: of 28 x 28, garments are told apart at 10, hardly at 7. About
 400,000 of Fashion-MNIST's kind fit in the budget like that."""
 LEVEL_BITS = (8, 6, 4)
 TILE_BYTES = 1_000_000
