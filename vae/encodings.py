@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,8 @@ ACTIVE_VARIANCE = 0.01
 MOST_COMPARED = 50_000
 """Of more images a part, drawn at random once and for all, stands for all of them where each point is compared with every one:
 maps are fitted to it, and points are placed among it. Such work grows with the square of the number."""
+_AT_ONCE = 2**16
+Terms = Callable[[Float64[np.ndarray, "part latent"], Float64[np.ndarray, "part latent"]], Float64[np.ndarray, "part latent"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +42,12 @@ class Encodings:
     @cached_property
     def kl_per_dimension(self) -> Float64[np.ndarray, " latent"]:
         """The mean over images of ``KL(q(z_j|x) || N(0, 1))``, in nats."""
-        mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
-        terms: np.ndarray = 0.5 * (np.expm1(logvar) - logvar + mean**2)
-        return np.asarray(terms.mean(axis=0))
+        return self._mean_of(lambda mean, logvar: 0.5 * (np.expm1(logvar) - logvar + mean**2))
 
     @cached_property
     def active(self) -> Bool[np.ndarray, " latent"]:
         """The active units: latent dimensions whose posterior mean varies, ``Var[mean] > 0.01`` (Burda et al. 2016)."""
-        return np.asarray(self.mean.astype(np.float64).var(axis=0) > ACTIVE_VARIANCE)
+        return np.asarray(self._variance > ACTIVE_VARIANCE)
 
     @cached_property
     def order(self) -> Int64[np.ndarray, " latent"]:
@@ -79,10 +80,23 @@ class Encodings:
     @cached_property
     def aggregate_mean(self) -> Float64[np.ndarray, " latent"]:
         """The mean of the aggregate posterior, of each dimension."""
-        return np.asarray(self.mean.astype(np.float64).mean(axis=0))
+        return self._mean_of(lambda mean, logvar: mean)
 
     @cached_property
     def aggregate_std(self) -> Float64[np.ndarray, " latent"]:
         """The standard deviation of the aggregate posterior: its variance is ``Var[mean] + E[sigma^2]``."""
-        variance = self.mean.astype(np.float64).var(axis=0) + np.exp(self.logvar.astype(np.float64)).mean(axis=0)
-        return np.asarray(np.sqrt(variance))
+        return np.asarray(np.sqrt(self._variance + self._mean_of(lambda mean, logvar: np.exp(logvar))))
+
+    @cached_property
+    def _variance(self) -> Float64[np.ndarray, " latent"]:
+        """``Var[mean]`` of each dimension."""
+        return self._mean_of(lambda mean, logvar: (mean - self.aggregate_mean) ** 2)
+
+    def _mean_of(self, terms: Terms) -> Float64[np.ndarray, " latent"]:
+        """The mean over images of terms made of their means and log-variances, in double precision, a part at a time: of a
+        million images the double-precision copies would take gigabytes."""
+        sums = np.zeros(self.mean.shape[1])
+        for start in range(0, len(self), _AT_ONCE):
+            part = (array[start : start + _AT_ONCE].astype(np.float64) for array in (self.mean, self.logvar))
+            sums += terms(*part).sum(axis=0)
+        return np.asarray(sums / len(self))

@@ -20,7 +20,7 @@ from dashboard.components.latent_map import (
     latent_map_marks,
     latent_map_points,
 )
-from dashboard.components.latent_map_3d import latent_map_3d
+from dashboard.components.latent_map_3d import MOST_TURNED, latent_map_3d
 from dashboard.components.latent_sliders import (
     SlidersCommit,
     Strips,
@@ -42,8 +42,6 @@ from dashboard.state import Visit
 from vae import generator_for, sample_prior
 
 MAP_HEIGHT = 478
-MOST_TURNED = 100_000
-"""Images that a map in three dimensions may have: its view draws every one of them at every turn."""
 NEIGHBOURS = 8
 ORIGINS = {
     "mean": "the posterior mean of {title}",

@@ -107,3 +107,15 @@ def test_many_points_are_searched_a_few_queries_at_a_time(monkeypatch: pytest.Mo
     pieces = nearest(queries, points, 8)
     assert np.array_equal(pieces[0], whole[0])
     np.testing.assert_allclose(pieces[1], whole[1], rtol=1e-6)
+
+
+def test_what_is_said_of_dimensions_is_the_same_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parted = made_up(500)
+    mean, logvar = parted.mean.astype(np.float64), parted.logvar.astype(np.float64)
+    monkeypatch.setattr("vae.encodings._AT_ONCE", 64)
+    np.testing.assert_allclose(parted.aggregate_mean, mean.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(parted.aggregate_std, np.sqrt(mean.var(axis=0) + np.exp(logvar).mean(axis=0)), rtol=1e-12)
+    np.testing.assert_allclose(
+        parted.kl_per_dimension, (0.5 * (np.exp(logvar) - 1 - logvar + mean**2)).mean(axis=0), rtol=1e-12
+    )
+    assert parted.active.tolist() == (mean.var(axis=0) > 0.01).tolist()

@@ -65,9 +65,12 @@ class Density {
 
   /** Some rows at full strength, on a canvas that covers the view. */
   paintChosen(canvas, rows) {
-    const isChosen = new Uint8Array(this.isShown.length);
-    for (const row of rows) isChosen[row] = 1;
-    this.paintOn(canvas, this.eachPoint((row) => isChosen[row]));
+    if (rows !== this.chosen) {
+      const isChosen = new Uint8Array(this.isShown.length);
+      for (const row of rows) isChosen[row] = 1;
+      Object.assign(this, { chosen: rows, isChosen: this.eachPoint((row) => isChosen[row]) });
+    }
+    this.paintOn(canvas, this.isChosen);
   }
 
   /** Paint those points of the view that `isIn` has a 1 for: many by their density, few as dots. Returns how many. */

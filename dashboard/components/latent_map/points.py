@@ -60,6 +60,11 @@ class MapPoints:
         return hashlib.blake2b(self.run.encode() + places, digest_size=8).hexdigest()
 
     @cached_property
+    def images_digest(self) -> str:
+        """What tells these images from others. A million take a second."""
+        return images_digest(self.images)
+
+    @cached_property
     def base(self) -> bytes:
         """Places and labels, for the browser; 90 kB for 10,000 images of up to 256 classes.
 
@@ -74,7 +79,7 @@ class MapPoints:
             "run": self.run,
             "map": self.digest,
             "count": len(self),
-            "images": images_digest(self.images),
+            "images": self.images_digest,
             "noun": self.noun,
             "classNames": list(self.class_names) if self.labels is not None else None,
             "colours": PETROFF,
@@ -85,7 +90,7 @@ class MapPoints:
     @cached_property
     def sprites(self) -> bytes:
         """Small pictures of all images, for the browser."""
-        return make_sprites(self.images)
+        return make_sprites(self.images, digest=self.images_digest)
 
 
 @dataclass(frozen=True, eq=False)

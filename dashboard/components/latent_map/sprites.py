@@ -29,14 +29,17 @@ _SAMPLE = 512
 Images = UInt8[np.ndarray, "n channels height width"]
 
 
-def make_sprites(images: Images, byte_budget: int = BYTE_BUDGET, memory_budget: int = MEMORY_BUDGET) -> bytes:
+def make_sprites(
+    images: Images, byte_budget: int = BYTE_BUDGET, memory_budget: int = MEMORY_BUDGET, digest: str | None = None
+) -> bytes:
     """All images as one frame of compressed tiles, within the budget as far as a sample of the images tells. There is no tile
     where they would have to be shrunk below `LEAST_SIDE`.
 
     Grey images have one channel; of more, the first three are red, green and blue (two: the first is grey). The head says
-    how much was given up: ``bits`` of each value, and ``height`` and ``width`` of the small pictures.
+    how much was given up: ``bits`` of each value, and ``height`` and ``width`` of the small pictures. ``digest`` is that of the
+    images, where it is known already.
     """
-    digest = images_digest(images)
+    digest = digest or images_digest(images)
     images = images[:, : 3 if images.shape[1] >= 3 else 1]
     factor, bits = _choose(images, byte_budget, memory_budget)
     shape = shrink(images[:1], factor).shape[1:]
