@@ -19,7 +19,6 @@ MOST_COMPARED = 50_000
 """Of more images a part, drawn at random once and for all, stands for all of them where each point is compared with every one:
 maps are fitted to it, and points are placed among it. Such work grows with the square of the number."""
 _AT_ONCE = 2**16
-Terms = Callable[[Float64[np.ndarray, "part latent"], Float64[np.ndarray, "part latent"]], Float64[np.ndarray, "part latent"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,12 @@ class Encodings:
     @cached_property
     def kl_per_dimension(self) -> Float64[np.ndarray, " latent"]:
         """The mean over images of ``KL(q(z_j|x) || N(0, 1))``, in nats."""
-        return self._mean_of(lambda mean, logvar: 0.5 * (np.expm1(logvar) - logvar + mean**2))
+
+        def terms(part: slice) -> np.ndarray:
+            mean, logvar = self.mean[part].astype(np.float64), self.logvar[part].astype(np.float64)
+            return np.asarray(0.5 * (np.expm1(logvar) - logvar + mean**2))
+
+        return self._mean_of(terms)
 
     @cached_property
     def active(self) -> Bool[np.ndarray, " latent"]:
@@ -80,23 +84,21 @@ class Encodings:
     @cached_property
     def aggregate_mean(self) -> Float64[np.ndarray, " latent"]:
         """The mean of the aggregate posterior, of each dimension."""
-        return self._mean_of(lambda mean, logvar: mean)
+        return self._mean_of(lambda part: self.mean[part].astype(np.float64))
 
     @cached_property
     def aggregate_std(self) -> Float64[np.ndarray, " latent"]:
         """The standard deviation of the aggregate posterior: its variance is ``Var[mean] + E[sigma^2]``."""
-        return np.asarray(np.sqrt(self._variance + self._mean_of(lambda mean, logvar: np.exp(logvar))))
+        noise = self._mean_of(lambda part: np.exp(self.logvar[part].astype(np.float64)))
+        return np.asarray(np.sqrt(self._variance + noise))
 
     @cached_property
     def _variance(self) -> Float64[np.ndarray, " latent"]:
         """``Var[mean]`` of each dimension."""
-        return self._mean_of(lambda mean, logvar: (mean - self.aggregate_mean) ** 2)
+        return self._mean_of(lambda part: np.asarray((self.mean[part].astype(np.float64) - self.aggregate_mean) ** 2))
 
-    def _mean_of(self, terms: Terms) -> Float64[np.ndarray, " latent"]:
-        """The mean over images of terms made of their means and log-variances, in double precision, a part at a time: of a
-        million images the double-precision copies would take gigabytes."""
-        sums = np.zeros(self.mean.shape[1])
-        for start in range(0, len(self), _AT_ONCE):
-            part = (array[start : start + _AT_ONCE].astype(np.float64) for array in (self.mean, self.logvar))
-            sums += terms(*part).sum(axis=0)
-        return np.asarray(sums / len(self))
+    def _mean_of(self, terms: Callable[[slice], Float64[np.ndarray, "part latent"]]) -> Float64[np.ndarray, " latent"]:
+        """The mean over images of what ``terms`` makes of a part of the rows: of a million images, double-precision copies of
+        the whole would take gigabytes."""
+        parts = (terms(slice(start, start + _AT_ONCE)) for start in range(0, len(self), _AT_ONCE))
+        return np.asarray(sum(part.sum(axis=0) for part in parts) / len(self))
