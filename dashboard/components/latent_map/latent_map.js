@@ -257,7 +257,7 @@ class LatentMap {
     const row = this.hovered;
     if (row === null) return this.panel.card.show(null);
     const lines = [this.labelOf(row), `row ${row}`].filter(Boolean);
-    if (this.sprites?.isEmpty) lines.push("too many for thumbnails: click to see it");
+    if (this.sprites?.isEmpty) lines.push(NO_THUMBNAILS);
     if (this.colouring) lines.push(`${this.colouring.name} ${short(this.colouring.values[row])} ${this.colouring.unit}`.trim());
     const image = this.sprites?.image(row) ?? null;
     const at = this.camera.pixel(...this.placeOf(row));

@@ -1,5 +1,7 @@
 // The small pictures of all images: compressed tiles, unpacked in the background, the asked-for tile first.
 
+const NO_THUMBNAILS = "too many for thumbnails: click to see it";
+
 class Sprites {
   constructor(head, body) {
     Object.assign(this, head);
