@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from vae import MapConfig, Run, fit_pca, fit_umap, generator_for, load_test_data, make_map, nearest, place
+from vae.__main__ import main
 from vae.encodings import Encodings
 from vae.html_map import map_html
+from vae.jobs import job_status
 from vae.projection import comparable, typical_distances
 
 PART = 16
@@ -79,6 +81,21 @@ def test_a_pca_is_that_of_all_images_however_many(tiny_run: Run, few_compared: N
 def test_a_map_of_fewer_is_fitted_to_all_and_says_nothing(tiny_run: Run) -> None:
     made = make_map(tiny_run, MapConfig(neighbors=5))
     assert (made.fitted, made.part_words) == (None, "")
+
+
+def test_the_command_line_says_that_a_map_is_of_a_part(
+    tiny_run: Run, few_compared: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["map", "tiny-run", "--neighbors", "5"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (
+        f"umap map of 24 test images, fitted to {PART} of them drawn at random, the others placed at their nearest neighbours "
+        f"among those, kept in {tiny_run.maps_folder}\n"
+    )
+    assert "24/24" in printed.err
+    status = job_status(tiny_run.maps_folder)
+    assert status is not None
+    assert (status.state, status.stage, status.total) == ("finished", "placing the other images", 24)
 
 
 def test_typical_distances_are_taken_to_what_is_named() -> None:
