@@ -125,14 +125,20 @@ class LoadedRun:
     @cached_property
     def typical(self) -> Float32[np.ndarray, " samples"]:
         """How far samples of the aggregate posterior lie from the encoded images: what the off-manifold meter measures by."""
-        used = self.encodings.map_dimensions
-        return typical_distances(self.encodings.mean[:, used], self.encodings.logvar[:, used], generator_for(0, "view"))
+        encodings, used = self.encodings, self.encodings.map_dimensions
+        among = encodings.reference_means
+        return typical_distances(encodings.mean[:, used], encodings.logvar[:, used], generator_for(0, "view"), among=among)
+
+    @cached_property
+    def means(self) -> Float32[np.ndarray, "n used"]:
+        """The posterior means in the dimensions that distances are measured in: copied once, not at every search."""
+        return np.ascontiguousarray(self.encodings.mean[:, self.encodings.map_dimensions])
 
     def nearest_rows(self, z: Float32[np.ndarray, " latent"], count: int, without: int | None = None) -> list[int]:
         """The rows of the test images whose posterior means lie nearest to a point, nearest first, in the active
         dimensions; ``without`` is left out."""
         used, wanted = self.encodings.map_dimensions, min(count + 1, len(self.data))
-        rows, _ = nearest(z[None, used], self.encodings.mean[:, used], wanted)
+        rows, _ = nearest(z[None, used], self.means, wanted)
         return [row for row in rows[0].tolist() if row != without][:count]
 
 
@@ -151,15 +157,15 @@ class ShownMap:
 
     def place(self, z: Float32[np.ndarray, "count latent"], encodings: Encodings) -> Float32[np.ndarray, "count 2"]:
         """An approximate position on the map for each point."""
-        used = encodings.map_dimensions
-        return place(z[:, used], encodings.mean[:, used], self.map.coordinates)
+        return place(z[:, encodings.map_dimensions], encodings.reference_means, self.map.coordinates[encodings.reference])
 
     def walk_back(
         self, x: float, y: float, encodings: Encodings, z: Float32[np.ndarray, " latent"]
     ) -> Float32[np.ndarray, " latent"]:
         """``z`` with its active dimensions changed to an estimate of the latent point at a place of the map."""
         point, used = z.astype(np.float32), encodings.map_dimensions
-        point[used] = walk_back(np.array([[x, y]]), self.map.coordinates, encodings.mean[:, used])[0]
+        places = self.map.coordinates[encodings.reference]
+        point[used] = walk_back(np.array([[x, y]]), places, encodings.reference_means)[0]
         return point
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import streamlit as st
+from jaxtyping import Float64, UInt8
 
 from dashboard.markdown import plain
 from dashboard.pictures import enlarged, to_uint8
@@ -17,6 +18,8 @@ from vae import encodings_table, table_bytes
 
 MAX_GROUPS = 12
 MAX_NAME = 40
+READ_AT_ONCE = 10_000
+"""Images of a selection that are in the memory at once."""
 
 
 def selection_panel(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
@@ -58,7 +61,7 @@ def _class_mix(loaded: LoadedRun, rows: Sequence[int]) -> None:
 def _means(loaded: LoadedRun, visit: Visit, rows: Sequence[int]) -> None:
     encodings = loaded.encodings
     centre = encodings.mean[list(rows)].mean(axis=0)
-    average = np.rint(loaded.data.images[list(rows)].mean(axis=0)).astype(np.uint8)
+    average = np.rint(_mean_image(loaded.data.images, rows)).astype(np.uint8)
     first, second = st.columns(2)
     first.image(enlarged(average), caption="mean of the images", width="stretch", alt="Mean of the selected images")
     decoded = to_uint8(loaded.decode(centre[None])[0])
@@ -68,6 +71,12 @@ def _means(loaded: LoadedRun, visit: Visit, rows: Sequence[int]) -> None:
         on_click=lambda: visit.go(centre, "selection"),
         help="Make the mean of their posterior means the current latent point.",
     )
+
+
+def _mean_image(images: UInt8[np.ndarray, "n c h w"], rows: Sequence[int]) -> Float64[np.ndarray, "c h w"]:
+    """The mean of some images, read a part at a time: a lasso may hold hundreds of thousands."""
+    parts = (images[list(rows[start : start + READ_AT_ONCE])] for start in range(0, len(rows), READ_AT_ONCE))
+    return np.asarray(sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(rows))
 
 
 def _keep_and_take(loaded: LoadedRun, visit: Visit, shown: ShownMap, rows: Sequence[int]) -> None:

@@ -30,7 +30,6 @@ ALLOWED: dict[str, set[str]] = {
             "data",
             "device",
             "directions",
-            "encodings",
             "images",
             "projection",
             "files",
@@ -38,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
             "drawing",
         )
     },
+    "encodings": {"device"},
     "umap": {"device", "projection"},
     "jobs": {"files"},
     "sources": {"data"},
@@ -83,7 +83,7 @@ ALLOWED: dict[str, set[str]] = {
     "svi_run": {"svi_training", "runs", "fit", "evaluate", "data", "model", "config", "judging", "stopping"},
     "fit": {
         *{"train", "runs", "evaluate", "projection", "latent", "config", "curves", "data", "device", "distributed", "model"},
-        *{"files", "jobs", "judging", "stopping", "umap"},
+        *{"encodings", "files", "jobs", "judging", "stopping", "umap"},
     },
     "sheets": {"drawing", "latent", "encodings", "model", "device"},
     "tables": {"runs", "config", "data", "encodings"},

@@ -488,6 +488,9 @@ def _map(options: MakeMap) -> int:
                     job.stage("laying the points out")
                     title = f"{config.method} map of run {run.name}"
                     bars.append(shown.enter_context(tqdm(total=total, unit="step", desc=title, dynamic_ncols=True)))
+                if total != bars[0].total:  # laid out, and now the others are placed
+                    job.stage("placing the other images")
+                    bars[0].reset(total)
                 bars[0].update(done - bars[0].n)
                 job.progress(done, total)
 
@@ -495,7 +498,8 @@ def _map(options: MakeMap) -> int:
     except KeyboardInterrupt:
         print("stopped; no map was kept", file=sys.stderr)
         raise
-    print(f"{config.method} map of {len(made.coordinates):,} test images kept in {run.maps_folder}")
+    part = f", {made.part_words}," if made.part_words else ""
+    print(f"{config.method} map of {len(made.coordinates):,} test images{part} kept in {run.maps_folder}")
     return 0
 
 

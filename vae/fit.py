@@ -25,12 +25,13 @@ from vae.config import MapConfig, ModelConfig, TrainConfig, to_json
 from vae.curves import Curves, check_tensorboard
 from vae.data import ImageDataset, Split, load_dataset
 from vae.device import generator_for, to_unit
+from vae.encodings import Encodings
 from vae.evaluate import evaluate, load_run_data
 from vae.files import remove_leftovers
 from vae.judging import make_reference
 from vae.latent import decode_images, sample_prior
 from vae.model import VAE, empty_model
-from vae.projection import Progress, fit_pca, fit_tsne
+from vae.projection import Progress, comparable, fit_pca, fit_tsne, place
 from vae.runs import Map, Run, RunConfig, RunError, RunState, Status, create_run, lock_run, open_run, run_path
 from vae.stopping import Stop, stop_on_signal
 from vae.train import Epoch, Note, Step, TrainingState, new_state, restore_state, train
@@ -38,6 +39,7 @@ from vae.umap import fit_umap
 
 STATE_SECONDS = 30.0
 STATUS_SECONDS = 0.5
+PLACED_AT_ONCE = 10_000
 PREVIEWS = 16
 
 Event = Step | Epoch | Note | str
@@ -103,16 +105,21 @@ def resume(name: str, device: torch.device, report: Callable[[Event], None] = la
 def make_map(run: Run, config: MapConfig, progress: Progress = lambda *_: None) -> Map:
     """Fit a map of a run's test means in their active dimensions, and keep it with the run.
 
+    Of more images than `vae.encodings.MOST_COMPARED`, a UMAP or t-SNE is fitted to a part; the others are placed among it.
+
     Args:
-        progress: told of UMAP's epochs or t-SNE's iterations; a PCA is done at once.
+        progress: told of UMAP's epochs or t-SNE's iterations, then of the images placed; a PCA is done at once.
 
     Raises:
         RunError: the run has no usable encodings, or too few images or active dimensions for the parameters.
     """
     encodings = run.load_encodings()
-    means = encodings.mean[:, encodings.map_dimensions]
+    part = encodings.reference_means
     try:
-        return run.save_map(_layout(means, config, progress), config)
+        if config.method == "pca" or len(part) == len(encodings):
+            return run.save_map(_layout(encodings.mean[:, encodings.map_dimensions], config, progress), config)
+        coordinates = _place_others(encodings, _layout(part, config, progress), config, progress)
+        return run.save_map(coordinates, config, fitted=len(part))
     except ValueError as error:
         if isinstance(error, RunError):
             raise
@@ -141,6 +148,22 @@ def _layout(means: Float32[np.ndarray, "n used"], config: MapConfig, progress: P
         return fit_tsne(means, config.perplexity, config.seed, config.components, progress)
     umap = (config.neighbors, config.min_dist, config.seed, config.metric, config.components)
     return fit_umap(means, *umap, progress)
+
+
+def _place_others(
+    encodings: Encodings, layout: Float32[np.ndarray, "part components"], config: MapConfig, progress: Progress
+) -> Float32[np.ndarray, "n components"]:
+    """The places of all images, of which those of the reference were laid out, by the distance that the layout goes by."""
+    part, means = (
+        comparable(config.metric, points) for points in (encodings.reference_means, encodings.mean[:, encodings.map_dimensions])
+    )
+    places = np.empty((len(means), layout.shape[1]), dtype=np.float32)
+    for start in range(0, len(means), PLACED_AT_ONCE):
+        progress(start, len(means))
+        places[start : start + PLACED_AT_ONCE] = place(means[start : start + PLACED_AT_ONCE], part, layout)
+    places[encodings.reference] = layout
+    progress(len(means), len(means))
+    return places
 
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -16,7 +16,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch.nn import functional as F
 
-from vae.config import MapConfig
 from vae.data import ImageDataset
 from vae.drawing import printable, viewable
 from vae.encodings import Encodings
@@ -60,7 +59,7 @@ def map_html(run: str, encodings: Encodings, data: ImageDataset, found: Map, wei
         "sprite": {"width": width, "height": height, "columns": columns},
     }
     shown = (
-        f"{len(data):,} of {len(data):,} test images of {data.name} shown; {_parameters(found.config)}. "
+        f"{len(data):,} of {len(data):,} test images of {data.name} shown; {_parameters(found)}. "
         "The ELBO is in nats, from one sample of z." + (f" Weights {weights_digest}." if weights_digest else "")
     )
     page = Template((Path(__file__).with_name("map_page.html")).read_text("utf-8")).substitute(
@@ -115,8 +114,9 @@ def _script_json(values: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _parameters(config: MapConfig) -> str:
-    return ", ".join([f"{config.title} of the posterior means in the active dimensions", *config.parameter_words])
+def _parameters(found: Map) -> str:
+    words = [f"{found.config.title} of the posterior means in the active dimensions", *found.config.parameter_words]
+    return ", ".join([*words, found.part_words] if found.part_words else words)
 
 
 def _about_thumbnails(shape: tuple[int, int, int], small: tuple[int, int], factor: int) -> str:

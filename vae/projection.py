@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
+from torch import Tensor
 
 Progress = Callable[[int, int], None]
 """Is told how many steps of how many are done; what it raises ends the work."""
@@ -20,6 +21,8 @@ Progress = Callable[[int, int], None]
 LEAST_DIMENSIONS = {"euclidean": 1, "cosine": 2, "correlation": 3}
 """Each metric, and in how many dimensions it tells points apart: two numbers have a correlation of 1 or -1."""
 _QUERY_BATCH = 128  # a few megabytes of distances at a time, which stay in the cache
+_FEW = 4  # queries that need no preparation of the points
+_SCORES = 2**24  # distances held at once, at most: 64 MB
 _SPARE = 8  # candidates beyond those asked for
 NEIGHBORS = 8
 """The nearest points that a placement, or a distance to the encoded images, is made from."""
@@ -32,17 +35,21 @@ def nearest(
 
     A matrix product finds a few candidates more than asked for, by ``|q - p|^2 / 2 = |q|^2 / 2 - (q.p - |p|^2 / 2)``; the
     distances themselves are then computed and decide. A query whose candidates could, by rounding, miss one of the nearest
-    is compared with every point.
+    is compared with every point, as a few queries are at once.
     """
     if not 1 <= count <= len(points):
         raise ValueError(f"count must be from 1 to the number of points, {len(points)}, got {count}")
     base = torch.tensor(points, dtype=torch.float32)
+    if len(queries) <= _FEW:
+        near = _compared(torch.tensor(queries, dtype=torch.float32), base, count)
+        return near.indices.numpy(), near.values.numpy()
     middle = base.mean(dim=0)
     centred = base - middle
     halves = centred.square().sum(dim=1) / 2
     rounding = base.shape[1] * torch.finfo(torch.float32).eps
     rows, distances = [], []
-    for batch in torch.split(torch.tensor(queries, dtype=torch.float32), _QUERY_BATCH):
+    at_once = min(_QUERY_BATCH, max(1, _SCORES // len(base)))
+    for batch in torch.split(torch.tensor(queries, dtype=torch.float32), at_once):
         moved = batch - middle
         likely = torch.addmm(-halves, moved, centred.T).topk(min(count + _SPARE, len(base)))
         found = (batch[:, None] - base[likely.indices]).norm(dim=2).topk(count, largest=False)
@@ -51,11 +58,16 @@ def nearest(
         left_out = moved.square().sum(dim=1) / 2 - likely.values[:, -1] - error
         unsure = (far[:, -1].square() / 2 >= left_out).nonzero()[:, 0]
         if len(unsure) and count + _SPARE < len(base):
-            exact = torch.cdist(batch[unsure], base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False)
+            exact = _compared(batch[unsure], base, count)
             near[unsure], far[unsure] = exact.indices, exact.values
         rows.append(near)
         distances.append(far)
     return torch.cat(rows).numpy(), torch.cat(distances).numpy()
+
+
+def _compared(queries: Float32[Tensor, "m latent"], base: Float32[Tensor, "n latent"], count: int) -> torch.return_types.topk:
+    """The nearest by every single difference."""
+    return torch.cdist(queries, base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False)
 
 
 def nearest_by(
@@ -204,13 +216,16 @@ def typical_distances(
     logvar: Float32[np.ndarray, "n latent"],
     generator: torch.Generator,
     samples: int = 1000,
+    among: Float32[np.ndarray, "part latent"] | None = None,
 ) -> Float32[np.ndarray, " samples"]:
     """How far samples of the aggregate posterior, ``q(z) = mean over images of q(z|x)``, lie from the encoded images: the
-    mean distance to the nearest `NEIGHBORS` posterior means, rising. The reference for `off_manifold`; made once for a run."""
+    mean distance to the nearest `NEIGHBORS` posterior means (of those in ``among``, if it is given), rising. The reference for
+    `off_manifold`; made once for a run."""
     rows = torch.randint(len(mean), (samples,), generator=generator).numpy()
     noise = torch.randn(samples, mean.shape[1], generator=generator).numpy()
     drawn = mean[rows] + np.exp(logvar[rows] / 2) * noise
-    _, distances = nearest(drawn, mean, min(NEIGHBORS, len(mean)))
+    among = mean if among is None else among
+    _, distances = nearest(drawn, among, min(NEIGHBORS, len(among)))
     return np.sort(distances.mean(axis=1))
 
 

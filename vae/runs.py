@@ -70,6 +70,15 @@ class Map:
     config: MapConfig
     weights_digest: str
     data_digest: str
+    fitted: int | None = None
+    """To how many of the images it was fitted, if not to all: the others are placed at their nearest neighbours of those."""
+
+    @property
+    def part_words(self) -> str:
+        """What is to be said where it was fitted to a part of the images; else nothing."""
+        if self.fitted is None:
+            return ""
+        return f"fitted to {self.fitted:,} of them drawn at random, the others placed at their nearest neighbours among those"
 
 
 @dataclass(frozen=True)
@@ -425,14 +434,16 @@ class Run:
             raise RunError(f"{file}: made from other weights or test data than this run's: remake it with '{mend}'")
         return encodings
 
-    def save_map(self, coordinates: Float32[np.ndarray, "n components"], config: MapConfig) -> Map:
-        """Keep a map under its parameters, stamped with the weights and the test data it came from."""
+    def save_map(self, coordinates: Float32[np.ndarray, "n components"], config: MapConfig, fitted: int | None = None) -> Map:
+        """Keep a map under its parameters, stamped with the weights and the test data it came from; ``fitted`` as `Map`."""
         self.maps_folder.mkdir(exist_ok=True)
         arrays = {
             "coordinates": coordinates.astype(np.float32),
             "config": np.array(json.dumps(to_json(config))),
             "made_from": np.array(self._test_origin()),
         }
+        if fitted is not None:
+            arrays["fitted"] = np.array(fitted)
         self._save_npz(self._map_file(config), arrays)
         return self.load_map(config)
 
@@ -462,6 +473,7 @@ class Run:
         try:
             coordinates, stored = arrays["coordinates"], from_json(MapConfig, _parse_json(str(arrays["config"])))
             weights, data = (str(digest) for digest in arrays["made_from"])
+            fitted = int(arrays["fitted"]) if "fitted" in arrays else None
             fits = coordinates.ndim == 2 and coordinates.shape[1] == stored.components and coordinates.dtype == np.float32
             if not fits or stored != config:
                 raise ValueError(f"coordinates {coordinates.shape} of {coordinates.dtype} or other parameters")
@@ -471,7 +483,7 @@ class Run:
             raise RunError(f"{file}: expected a map of this run, found {error}: remake it with '{mend}'") from None
         if [weights, data] != origin:
             raise RunError(f"{file}: made from other weights or test data than this run's: remake it with '{mend}'")
-        return Map(coordinates, stored, weights, data)
+        return Map(coordinates, stored, weights, data, fitted)
 
     def _kept_maps(self) -> list[tuple[Path, MapConfig]]:
         """Each file in ``maps/`` that says what it is, with its parameters; the newest first. Whole or not, usable or not."""

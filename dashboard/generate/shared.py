@@ -86,9 +86,10 @@ with noise in them, or that of encoded images from each other, for points withou
 
 def placed(loaded: LoadedRun, shown: ShownMap | None, z: Float32[np.ndarray, "count latent"], reference: Reference) -> Placed:
     """Place the points and tell how far off the manifold they are, from one search for their nearest encoded images."""
-    used = loaded.encodings.map_dimensions
-    rows, distances = nearest(z[:, used], loaded.encodings.mean[:, used], min(NEIGHBORS, len(loaded.encodings)))
-    positions = None if shown is None else place_among(rows, distances, shown.map.coordinates)
+    encodings = loaded.encodings
+    among = encodings.reference_means
+    rows, distances = nearest(z[:, encodings.map_dimensions], among, min(NEIGHBORS, len(among)))
+    positions = None if shown is None else place_among(rows, distances, shown.map.coordinates[encodings.reference])
     return Placed(positions, off_manifold(distances, _typical(loaded, reference)))
 
 
@@ -109,7 +110,7 @@ def _typical(loaded: LoadedRun, reference: Reference) -> Float32[np.ndarray, " s
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _typical_means(path: Path, weights_digest: str, _loaded: LoadedRun) -> Float32[np.ndarray, " samples"]:
     del path, weights_digest  # the cache's key
-    return typical_mean_distances(_loaded.encodings.mean[:, _loaded.encodings.map_dimensions], generator_for(0, "view"))
+    return typical_mean_distances(_loaded.encodings.reference_means, generator_for(0, "view"))
 
 
 def decoded(loaded: LoadedRun, z: Float32[np.ndarray, "count latent"]) -> UInt8[np.ndarray, "count channels height width"]:

@@ -267,8 +267,8 @@ def _scored(data: ImageDataset, row: int, value: float) -> str:
 @st.cache_resource(max_entries=4, show_spinner="Looking for pairs")
 def _closest(weights_digest: str, data_digest: str, _loaded: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
     del weights_digest, data_digest  # the cache's key
-    encodings = _loaded.encodings
-    return closest_pairs(encodings.mean[:, encodings.map_dimensions], PAIRS)
+    rows, distances = closest_pairs(_loaded.encodings.reference_means, PAIRS)
+    return _loaded.encodings.reference[rows], distances
 
 
 def _pairs(seen: Seen | None, name: str) -> None:
@@ -278,8 +278,10 @@ def _pairs(seen: Seen | None, name: str) -> None:
     loaded = seen[1]
     data = loaded.data
     pairs, lengths = _closest(loaded.weights_digest, data.digest, loaded)
+    compared = len(loaded.encodings.reference)
+    of = "test images" if compared == len(data) else f"{compared:,} test images drawn at random of {len(data):,}"
     st.caption(
-        f"The {len(pairs)} closest pairs of test images: the distance of their posterior means in the "
+        f"The {len(pairs)} closest pairs of {of}: the distance of their posterior means in the "
         f"{len(loaded.encodings.map_dimensions)} active dimensions, exact. Twins, or images that the model can't tell apart."
     )
     tiles = []

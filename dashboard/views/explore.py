@@ -20,7 +20,7 @@ from dashboard.components.latent_map import (
     latent_map_marks,
     latent_map_points,
 )
-from dashboard.components.latent_map_3d import latent_map_3d
+from dashboard.components.latent_map_3d import MOST_TURNED, latent_map_3d
 from dashboard.components.latent_sliders import (
     SlidersCommit,
     Strips,
@@ -83,10 +83,14 @@ def _map(loaded: LoadedRun, visit: Visit, shown: ShownMap) -> None:
         with st.popover("Maps", icon=":material/map:", help="Other maps of this run, and new ones: UMAP, t-SNE, PCA."):
             projection_panel(loaded.run, shown.map.config, visit.open_map)
         offer_run(loaded, shown)
+    part = f", {shown.map.part_words}" if shown.map.part_words else ""
     about = (
         f"{map_words(shown.map.config)}, of the posterior means of all {len(loaded.data):,} test images in the "
-        f"{len(loaded.encodings.map_dimensions)} active dimensions."
+        f"{len(loaded.encodings.map_dimensions)} active dimensions{part}."
     )
+    if not shown.is_flat and len(loaded.data) > MOST_TURNED:
+        st.info(f"A 3-D map of {len(loaded.data):,} images is more than a browser can turn: open a flat one under Maps.")
+        return
     if not shown.is_flat:
         current = visit.row if visit.outside is None else None
         latent_map_3d(shown.points, key=f"map-{visit.instance}", on_select=visit.select, height=MAP_HEIGHT, current=current)

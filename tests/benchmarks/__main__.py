@@ -23,6 +23,7 @@ from package import package, throughput
 from pointing import pointing, pointing_at_many
 from quality import best, time_to_quality
 from results import Mode, Results, begin, from_json, write
+from scale import growth, growth_to_a_million
 from start import start_up
 from table import lines, provenance, with_table
 
@@ -58,9 +59,11 @@ BENCHMARKS = [
     Benchmark(dragging, 0.5),
     Benchmark(pointing, 0.5),
     Benchmark(answers, 0.5),
+    Benchmark(growth, 4),
     Benchmark(dragging_beside_a_training, 1.5, "full"),
     Benchmark(pointing_at_many, 2, "full"),
     Benchmark(umap_unseeded, 1.5, "full"),
+    Benchmark(growth_to_a_million, 20, "full"),
 ]
 
 

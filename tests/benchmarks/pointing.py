@@ -20,13 +20,14 @@ WHEELS = 40
 WATCH = """() => {
     const root = document.querySelector(".latent-map");
     const seen = window.__map = {hovers: [], selects: [], answers: [], strips: [], frames: []};
+    const isBare = () => document.querySelector(".latent-map-card canvas").hidden; // too many for thumbnails
     const painted = (then) => requestAnimationFrame(() => setTimeout(then));
     let moved = null, released = null, last = null;
     document.addEventListener("pointermove", (event) => { moved = event.timeStamp; }, true);
     document.addEventListener("pointerup", (event) => { released = event.timeStamp; }, true);
     document.addEventListener("latent:hover", ({detail}) => {
         const since = moved;
-        if (detail.image) painted(() => seen.hovers.push(performance.now() - since));
+        if (detail.row !== null && (detail.image || isBare())) painted(() => seen.hovers.push(performance.now() - since));
     });
     document.addEventListener("latent:select", ({detail}) => {
         if (detail.image) seen.selects.push(performance.now() - released);

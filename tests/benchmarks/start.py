@@ -21,7 +21,8 @@ FIRST_SECONDS, NEXT_SECONDS = 3.0, 1.0  # what they should take at most
 POINTS = "document.querySelector('.latent-map[data-renderer]')"
 STRIPS = "Object.values(window.__latent ?? {}).some((kept) => kept['latent:preview'])"
 EXPLORE = {"usable": f"{POINTS} && {STRIPS}", "whole": "document.querySelector('.latent-map[data-ready]')"}
-"""Usable: the points are seen and answer, and the sliders have their strips. Whole: plotly.js draws the points, too."""
+"""Usable: the points are seen and answer, and the sliders have their strips. Whole: what draws
+the points from then on has drawn them: plotly.js, if there are no more than it can."""
 PLAIN = {"usable": plain.READY}
 # Records when a condition first holds, in ms since the page was asked for, once the frame with it is painted.
 RECORD = """(() => {
@@ -83,7 +84,7 @@ def next_visitors(explore: str, where: str, most: float, plain_address: str | No
         name = f"{where}next visitor, {who}"
         figures += [
             measured(f"{name}: Explore usable", "s", seen["usable"], "median", beside, target=most),
-            measured(f"{name}: drawn by plotly.js", "s", seen["whole"]),
+            measured(f"{name}: drawn in full", "s", seen["whole"]),
         ]
     return figures
 
@@ -96,7 +97,7 @@ def new_visitors(address: str, conditions: dict[str, str]) -> Looks:
     seen = []
     for _ in range(STARTS + 1):
         with new_browser() as context:
-            seen.append(_look(context, address, conditions)[1])
+            seen.append(visit(context, address, conditions)[1])
     return {name: [look[name] for look in seen[1:]] for name in conditions}
 
 
@@ -104,12 +105,12 @@ def returning_visitors(address: str, conditions: dict[str, str]) -> Looks:
     """The same of `STARTS` visits in one browser, after `BEFORE` others."""
     with new_browser() as context:
         for _ in range(BEFORE):
-            _look(context, address, conditions, STAY)
-        seen = [_look(context, address, conditions)[1] for _ in range(STARTS)]
+            visit(context, address, conditions, STAY)
+        seen = [visit(context, address, conditions)[1] for _ in range(STARTS)]
     return {name: [look[name] for look in seen] for name in conditions}
 
 
-def _look(context: BrowserContext, address: str, conditions: dict[str, str], stay: float = 0) -> tuple[float, dict[str, float]]:
+def visit(context: BrowserContext, address: str, conditions: dict[str, str], stay: float = 0) -> tuple[float, dict[str, float]]:
     """When a page was asked for (seconds since 1970), and the seconds from there until each condition held; it is left after
     ``stay`` ms more."""
     page = context.new_page()
@@ -129,7 +130,7 @@ def _cold(server: AbstractContextManager[str], conditions: dict[str, str]) -> fl
     with new_browser() as context:
         started = time.time()
         with server as address:
-            asked, seen = _look(context, address, conditions)
+            asked, seen = visit(context, address, conditions)
     return asked + seen["usable"] - started
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import quality
 import results
+import scale
 from figures import Figure, measured, statistic_of
 from quality import Curve, curve_of, recipe_of, report
 from results import Results, begin, from_json, to_json, write
@@ -168,6 +169,30 @@ def test_a_table_takes_the_old_ones_place_and_nothing_elses() -> None:
 def test_the_readme_shows_the_kept_figures() -> None:
     kept = from_json((HERE / "results.json").read_text("utf-8"))
     assert between(README.read_text("utf-8")) == markdown(kept), "write it anew: python tests/benchmarks --readme"
+
+
+# --- growth with the number of images ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("power", "value"), [(1.0, 20.0), (0.0, 2.0), (2.0, 200.0)])
+def test_an_extrapolation_goes_on_by_the_power_law_and_says_that_it_is_one(power: float, value: float) -> None:
+    times = scale.ratio([2.0], [2.0 / 10**power], "once")
+    figure = scale.extrapolated("map", "s", 2.0, times)
+    assert figure.value == pytest.approx(value)
+    assert figure.name == "1,000,000 images, extrapolated: map"
+    assert figure.note.startswith("not measured: extrapolated from 10,000 and 100,000")
+
+
+def test_images_are_varied_by_shifts_and_noise_and_black_stays_black() -> None:
+    image = np.zeros((1, 1, 12, 12), dtype=np.uint8)
+    image[0, 0, 4:8, 4:8] = 120
+    many = scale.varied(np.repeat(image, 200, axis=0), np.random.default_rng(0))
+    assert (many.shape, many.dtype) == ((200, 1, 12, 12), np.uint8)
+    rows, columns = (np.array([np.flatnonzero(one[0].any(axis=axis))[0] for one in many]) for axis in (1, 0))
+    assert set(rows) == set(columns) == set(range(4 - scale.SHIFT, 4 + scale.SHIFT + 1))
+    assert ((many > 0).sum(axis=(1, 2, 3)) == 16).all()
+    seen = many[many > 0]
+    assert (seen.min(), seen.max()) == (120 - scale.NOISE, 120 + scale.NOISE)
 
 
 # --- the time to a level of quality --------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_other_numbers_of_channels_show_their_first_or_first_three() -> None:
     np.testing.assert_array_equal(unpack_sprites(make_sprites(images[:, :2]))[1], images[:, :1])
 
 
-@pytest.mark.parametrize("budget", [450_000, 120_000, 20_000])
+@pytest.mark.parametrize("budget", [450_000, 120_000, 60_000])
 def test_pictures_beyond_the_budget_lose_levels_first_then_pixels(budget: int) -> None:
     images = RANDOM.integers(0, 256, (800, 1, 30, 30), dtype=np.uint8)
     content = make_sprites(images, byte_budget=budget)
@@ -196,6 +196,30 @@ def test_pictures_beyond_the_budget_lose_levels_first_then_pixels(budget: int) -
     assert len(content) <= budget * 1.05
     assert not head["exact"]
     assert (head["height"] == 30) == (head["bits"] < 8 and budget == 450_000)
+
+
+@pytest.mark.parametrize(("side", "shown"), [(10, True), (9, False)])
+def test_pictures_that_would_become_too_small_to_be_told_apart_are_left_out(side: int, shown: bool) -> None:
+    images = RANDOM.integers(0, 256, (800, 1, 30, 2), dtype=np.uint8)
+    head, back = unpack_sprites(make_sprites(images, memory_budget=800 * side))
+    assert (head["height"] == 10) == shown
+    assert len(back) == (800 if shown else 0)
+    assert bool(head["sizes"]) == shown
+
+
+def test_small_pictures_are_shown_as_they_are() -> None:
+    images = RANDOM.integers(0, 256, (800, 1, 8, 8), dtype=np.uint8)
+    assert len(unpack_sprites(make_sprites(images))[1]) == 800
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(256, "uint8"), (257, "uint16"), (65_537, "int32")])
+def test_labels_travel_in_as_few_bytes_as_the_classes_need(classes: int, kind: str) -> None:
+    labels = np.array([0, classes - 1, 3])
+    names = tuple(str(label) for label in range(classes))
+    head, body = read_frame(MapPoints("run", PLACES[:3], np.zeros((3, 1, 2, 2), np.uint8), labels, names).base)
+    found, start, count = head["arrays"]["labels"]
+    assert found == kind
+    assert np.frombuffer(body, kind, count, start).tolist() == labels.tolist()
 
 
 def test_pictures_fit_into_the_browsers_memory() -> None:

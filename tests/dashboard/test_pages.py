@@ -395,6 +395,29 @@ def test_another_map_opens_at_once_and_is_in_the_link(open_app: OpenApp, checkpo
     assert "map=pca" in "&".join(f"{name}={value}" for name, value in query(app).items())
 
 
+def test_a_map_that_was_fitted_to_a_part_says_so(open_app: OpenApp, checkpoints: Path) -> None:
+    run, config = open_run(RUN), MapConfig(seed=3)
+    run.save_map(run.load_map(MapConfig()).coordinates, config, fitted=6000)
+    app = open_app()
+    assert "drawn at random" not in said(app)
+    widget(app.button, "UMAP 2-D, 15 neighbours, min. distance 0.1, euclidean, seed 3").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    assert "active dimensions, fitted to 6,000 of them drawn at random, the others placed" in said(app)
+
+
+def test_a_map_in_three_dimensions_is_not_drawn_of_too_many(
+    open_app: OpenApp, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_map(open_run(RUN), MapConfig(method="pca", components=3))
+    app = open_app()
+    monkeypatch.setattr("dashboard.components.latent_map_3d.MOST_TURNED", 9_999)
+    widget(app.button, "PCA 3-D").click().run()  # type: ignore[attr-defined]
+    assert not app.exception
+    assert [info.value for info in app.info] == [
+        "A 3-D map of 10,000 images is more than a browser can turn: open a flat one under Maps."
+    ]
+
+
 def test_a_lasso_is_given_up_where_the_map_has_three_dimensions(open_app: OpenApp, checkpoints: Path) -> None:
     make_map(open_run(RUN), MapConfig(method="pca", components=3))
     app = open_app()

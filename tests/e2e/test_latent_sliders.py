@@ -389,6 +389,21 @@ def test_a_hover_on_the_map_previews_and_a_click_waits_for_the_server(page: Page
     assert not (pixels(original) == 77).all()
 
 
+def test_without_a_picture_at_hand_none_stands_under_the_name_of_another_image(page: Page, address: str) -> None:
+    visit(page, address)
+    original, bare = page.get_by_role("img", name="Original image"), EVENT.replace("row === null ? null", "true ? null")
+    before = pixels(original)
+    assert before.any()
+    page.evaluate(bare, ["latent:hover", 5, 77])
+    np.testing.assert_array_equal(pixels(original), before)
+    expect(page.get_by_text("Preview: image 5, Bag")).to_be_hidden()
+    page.evaluate(bare, ["latent:select", 1, 99])
+    expect(page.get_by_text("Original: image 1, Bag")).to_be_visible()
+    assert original.evaluate(
+        "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.every((value) => value === 0)"
+    )
+
+
 # --- other shapes, and what everybody needs ------------------------------------------------------------------------
 
 

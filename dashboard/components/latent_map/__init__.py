@@ -5,6 +5,9 @@ and *sprites* (small pictures) are large and constant; *colours* changes with th
 small and changes at every click. In the browser they find each other by ``key``. The first three come from
 `latent_map_points`, the last from `latent_map_marks`, which may stand in a fragment: then a click reruns that alone.
 
+Points are drawn by plotly.js (``figure.js``; until it runs, ``draft.js``); of more than it can follow a zoom of, the density is
+shown, and those of the view where they are few (``density.js``, which says how many). All else is the same.
+
 In the browser the map sends ``latent:hover`` and ``latent:select`` and follows ``latent:preview``, events on ``document``
 with ``detail.instance`` (the key) and ``detail.run``; the last of each is kept in ``window.__latent[instance][name]``.
 """
@@ -74,6 +77,7 @@ SCRIPTS = (
         "theme",
         "figure",
         "draft",
+        "density",
         "marks",
         "camera",
         "choice",

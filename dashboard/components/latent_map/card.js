@@ -13,8 +13,9 @@ class Card {
   show(content, size) {
     this.element.hidden = !content;
     if (!content) return;
-    const { at, lines, image, exact } = content;
+    const { at, lines, image, none, exact } = content;
     this.text.replaceChildren(...lines.map((line, i) => make(i ? "span" : "b", {}, line)));
+    this.picture.hidden = Boolean(none);
     this.picture.dataset.state = image ? "ready" : "waiting";
     if (image) {
       const scale = Math.max(1, Math.floor(CARD_PIXELS / Math.max(image.width, image.height)));

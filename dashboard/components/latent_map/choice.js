@@ -38,15 +38,18 @@ class Choice {
   /** The rows of a selection, ascending. */
   rowsOf({ clicked, polygon, hidden }) {
     const { xy, labels } = this.map;
-    const rows = new Set(clicked);
-    if (polygon) {
-      const without = new Set(hidden);
-      for (let row = 0; row < xy.length / 2; row++) {
-        if (labels && without.has(labels[row])) continue;
-        if (insidePolygon(polygon, xy[2 * row], xy[2 * row + 1])) rows.add(row);
-      }
+    if (!polygon) return Int32Array.from(clicked).sort();
+    const isIn = new Uint8Array(xy.length / 2);
+    const without = new Set(hidden);
+    for (let row = 0; row < isIn.length; row++) {
+      if (labels && without.size && without.has(labels[row])) continue;
+      if (insidePolygon(polygon, xy[2 * row], xy[2 * row + 1])) isIn[row] = 1;
     }
-    return Int32Array.from(rows).sort();
+    for (const row of clicked) isIn[row] = 1;
+    const rows = new Int32Array(isIn.length);
+    let count = 0;
+    for (let row = 0; row < isIn.length; row++) if (isIn[row]) rows[count++] = row;
+    return rows.slice(0, count);
   }
 
   click(row, add) {

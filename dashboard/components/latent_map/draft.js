@@ -1,4 +1,4 @@
-// The points until plotly.js is there, whose start takes up to a second: the same places and colours, dots on a plain
+// The points until plotly.js is there, whose start takes up to a second: the same places, colours and shapes on a plain
 // canvas, so that the map is seen and answers as soon as its points are known. It is used as a Figure is (figure.js).
 
 class Draft {
@@ -45,15 +45,16 @@ class Draft {
     Object.assign(this.canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     const pen = this.canvas.getContext("2d");
     const side = markerSize(this.xy.length / 2) * ratio;
-    const dots = new Map();
+    const stamps = new Map();
     pen.globalAlpha = markerOpacity(this.xy.length / 2);
     this.groups.forEach((group, i) => {
       if (this.hidden[i]) return;
       for (const row of group.rows) {
         const colour = this.colourOf?.(row) ?? group.colour;
-        if (!dots.has(colour)) dots.set(colour, dotOf(colour, side));
+        const kind = colour + group.symbol;
+        if (!stamps.has(kind)) stamps.set(kind, stampOf(colour, group.symbol, side));
         const [x, y] = [(this.xy[2 * row] - left) * across, (top - this.xy[2 * row + 1]) * down];
-        pen.drawImage(dots.get(colour), x * ratio - side / 2 - 1, y * ratio - side / 2 - 1);
+        pen.drawImage(stamps.get(kind), x * ratio - side / 2 - 1, y * ratio - side / 2 - 1);
       }
     });
   }
@@ -63,12 +64,15 @@ class Draft {
   }
 }
 
-/** A disc to stamp with: many times faster than a path a point. */
-function dotOf(colour, side) {
+/** A marker to stamp with, in its class's shape: many times faster than a path a point. */
+function stampOf(colour, symbol, side) {
   const canvas = make("canvas", { width: Math.ceil(side) + 2, height: Math.ceil(side) + 2 });
   const pen = canvas.getContext("2d");
   pen.fillStyle = colour;
-  pen.arc(side / 2 + 1, side / 2 + 1, side / 2, 0, 2 * Math.PI);
+  pen.translate(side / 2 + 1, side / 2 + 1);
+  const corners = CORNERS[symbol];
+  if (corners) for (const [x, y] of corners) pen.lineTo((x * side) / 2, (y * side) / 2);
+  else pen.arc(0, 0, side / 2, 0, 2 * Math.PI);
   pen.fill();
   return canvas;
 }

@@ -35,14 +35,13 @@ function boundsOf(xy) {
 }
 
 const medianOf = (values) => {
-  const sorted = Float32Array.from(values).sort();
+  const sorted = values.sort();
   return sorted[sorted.length >> 1];
 };
 
-/** Finds the nearest point to a place: points sorted into the cells of a grid. */
+/** Finds the nearest point to a place: points sorted into the cells of a grid, line by line. Each has a position in that order. */
 class PointIndex {
   constructor(xy, bounds) {
-    this.xy = xy;
     this.bounds = bounds;
     const count = xy.length / 2;
     this.side = Math.max(1, Math.min(1024, Math.ceil(Math.sqrt(count / 2))));
@@ -56,7 +55,13 @@ class PointIndex {
     for (let i = 0; i < this.side * this.side; i++) this.starts[i + 1] += this.starts[i];
     const next = this.starts.slice(0, -1);
     this.rows = new Int32Array(count);
-    for (let row = 0; row < count; row++) this.rows[next[cells[row]]++] = row;
+    this.places = new Float32Array(2 * count); // once more, in this order: what is near on the map is near in memory
+    for (let row = 0; row < count; row++) {
+      const at = next[cells[row]]++;
+      this.rows[at] = row;
+      this.places[2 * at] = xy[2 * row];
+      this.places[2 * at + 1] = xy[2 * row + 1];
+    }
   }
 
   column(value, axis) {
@@ -64,15 +69,23 @@ class PointIndex {
     return Math.max(0, Math.min(this.side - 1, column));
   }
 
+  /** The positions of the points in the cells that a part of the map touches: [start, end], a pair for each line of cells. */
+  stretches([left, right, bottom, top]) {
+    if (right < this.bounds[0] || left > this.bounds[1] || top < this.bounds[2] || bottom > this.bounds[3]) return [];
+    const [first, last, low, high] = [this.column(left, 0), this.column(right, 0), this.column(bottom, 1), this.column(top, 1)];
+    return Array.from({ length: high - low + 1 }, (_, j) => {
+      const line = this.side * (low + j);
+      return [this.starts[first + line], this.starts[last + line + 1]];
+    });
+  }
+
   /** The row of the nearest point within `radius` that `accepts` lets pass, or null. */
   nearest(x, y, radius, accepts) {
     let [best, least] = [null, radius * radius];
-    const [left, right] = [this.column(x - radius, 0), this.column(x + radius, 0)];
-    for (let j = this.column(y - radius, 1); j <= this.column(y + radius, 1); j++) {
-      for (let i = this.starts[left + this.side * j]; i < this.starts[right + this.side * j + 1]; i++) {
-        const row = this.rows[i];
-        const distance = (this.xy[2 * row] - x) ** 2 + (this.xy[2 * row + 1] - y) ** 2;
-        if (distance <= least && accepts(row)) [best, least] = [row, distance];
+    for (const [start, end] of this.stretches([x - radius, x + radius, y - radius, y + radius])) {
+      for (let i = start; i < end; i++) {
+        const distance = (this.places[2 * i] - x) ** 2 + (this.places[2 * i + 1] - y) ** 2;
+        if (distance <= least && accepts(this.rows[i])) [best, least] = [this.rows[i], distance];
       }
     }
     return best;

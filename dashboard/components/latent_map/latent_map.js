@@ -60,6 +60,7 @@ class LatentMap {
 
   async draw(address) {
     const { head } = this;
+    if (head.count > DENSITY_ABOVE) return this.drawDensity();
     const isOver = () => this.removed || head !== this.head;
     this.drawDraft();
     try {
@@ -84,6 +85,17 @@ class LatentMap {
     draft.draw(this.xy, this.groups, this.camera.ranges, this.camera.size);
     this.takeOver(draft);
     this.root.dataset.renderer = "canvas";
+  }
+
+  /** Draw more points than plotly.js can; it isn't needed then. */
+  drawDensity() {
+    const density = new Density(this.panel.plot, this.index, this.groupOf);
+    density.draw(this.xy, this.groups, this.camera.ranges, this.camera.size);
+    this.takeOver(density);
+    this.root.dataset.renderer = "density";
+    this.panel.setNotice(null);
+    this.refreshCounts();
+    requestAnimationFrame(() => (this.root.dataset.ready = this.head.digest));
   }
 
   /** From here on it is this figure that shows the points. */
@@ -183,6 +195,7 @@ class LatentMap {
       if (this.removed || !this.head) return;
       this.figure?.show(this.camera.ranges, this.camera.size);
       this.layers.draw(this);
+      this.panel.setKind(this.figure?.caption?.(this.head.noun) ?? null);
       this.stage.dataset.view = this.camera.ranges.join();
     });
   }
@@ -244,10 +257,11 @@ class LatentMap {
     const row = this.hovered;
     if (row === null) return this.panel.card.show(null);
     const lines = [this.labelOf(row), `row ${row}`].filter(Boolean);
+    if (this.sprites?.isEmpty) lines.push(NO_THUMBNAILS);
     if (this.colouring) lines.push(`${this.colouring.name} ${short(this.colouring.values[row])} ${this.colouring.unit}`.trim());
     const image = this.sprites?.image(row) ?? null;
     const at = this.camera.pixel(...this.placeOf(row));
-    return this.panel.card.show({ at, lines, image, exact: this.sprites?.exact }, this.camera.size);
+    return this.panel.card.show({ at, lines, image, none: this.sprites?.isEmpty, exact: this.sprites?.exact }, this.camera.size);
   }
 
   click(px, py, reach, add) {

@@ -72,6 +72,13 @@ class Marks {
   drawChosen(pen, map) {
     const { rows } = map.choice;
     const { width, height } = map.camera.size;
+    if (map.figure instanceof Density && rows.length > MOST_DOTS) {
+      this.chosen ??= make("canvas");
+      map.figure.paintChosen(this.chosen, rows);
+      pen.imageSmoothingEnabled = false;
+      pen.drawImage(this.chosen, 0, 0, parseFloat(this.chosen.style.width), parseFloat(this.chosen.style.height));
+      return;
+    }
     const radius = Math.max(2.5, markerSize(map.xy.length / 2) / 2 + 1);
     const paths = new Map();
     for (const row of rows) {

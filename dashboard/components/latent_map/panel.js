@@ -56,7 +56,8 @@ class Panel {
     this.notice = make("div", { class: "latent-map-notice", role: "status", hidden: true });
     this.stage = make("div", { class: "latent-map-stage", role: "application", tabindex: "0" });
     this.plot = make("div", { class: "latent-map-plot", "aria-hidden": "true" });
-    this.stage.append(this.plot);
+    this.kind = make("div", { class: "latent-map-kind", hidden: true });
+    this.stage.append(this.plot, this.kind);
     this.card = new Card();
     this.scale = make("div", { class: "latent-map-scale", hidden: true });
     this.legend = new Legend((hidden) => map.setHidden(hidden));
@@ -108,6 +109,12 @@ class Panel {
     if (note) parts.push(note);
     const text = parts.join(" · ");
     if (this.status.textContent !== text) this.status.textContent = text;
+  }
+
+  /** What way of drawing is seen, and why; nothing where there is only one. */
+  setKind(text) {
+    this.kind.hidden = !text;
+    if (this.kind.textContent !== (text ?? "")) this.kind.textContent = text ?? "";
   }
 
   setNotice(text) {

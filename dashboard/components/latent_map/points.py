@@ -60,17 +60,26 @@ class MapPoints:
         return hashlib.blake2b(self.run.encode() + places, digest_size=8).hexdigest()
 
     @cached_property
+    def images_digest(self) -> str:
+        """What tells these images from others. A million take a second."""
+        return images_digest(self.images)
+
+    @cached_property
     def base(self) -> bytes:
-        """Places and labels, for the browser; some 120 kB for 10,000 images."""
+        """Places and labels, for the browser; 90 kB for 10,000 images of up to 256 classes.
+
+        NOTE: the places as they are, not rounded to fewer bytes: browser and server must find the same rows within a lasso.
+        """
         arrays = {"xy" if self.is_flat else "xyz": self.coordinates.astype(np.float32)}
         if self.labels is not None:
-            arrays["labels"] = self.labels.astype(np.int32)
+            few, some = (len(self.class_names) <= 2**bits for bits in (8, 16))
+            arrays["labels"] = self.labels.astype(np.uint8 if few else np.uint16 if some else np.int32)
         table, body = pack(arrays)
         head = {
             "run": self.run,
             "map": self.digest,
             "count": len(self),
-            "images": images_digest(self.images),
+            "images": self.images_digest,
             "noun": self.noun,
             "classNames": list(self.class_names) if self.labels is not None else None,
             "colours": PETROFF,
@@ -81,7 +90,7 @@ class MapPoints:
     @cached_property
     def sprites(self) -> bytes:
         """Small pictures of all images, for the browser."""
-        return make_sprites(self.images)
+        return make_sprites(self.images, digest=self.images_digest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 // The small pictures of all images: compressed tiles, unpacked in the background, the asked-for tile first.
 
+const NO_THUMBNAILS = "too many for thumbnails: click to see it";
+
 class Sprites {
   constructor(head, body) {
     Object.assign(this, head);
@@ -11,8 +13,13 @@ class Sprites {
     this.levels = Uint8ClampedArray.from({ length: 2 ** this.bits }, (_, level) => (level * 255) / (2 ** this.bits - 1));
   }
 
+  /** Whether there are none: so many images that what could be sent of each would not be recognised. */
+  get isEmpty() {
+    return !this.packed.length;
+  }
+
   isLoaded(row) {
-    return Boolean(this.tiles[Math.floor(row / this.perTile)]);
+    return this.isEmpty || Boolean(this.tiles[Math.floor(row / this.perTile)]);
   }
 
   /** Unpack the tile that holds a row, if that isn't done; resolves when it is. */

@@ -24,11 +24,16 @@ function themeOf(element) {
 
 /** How light a CSS colour is, 0 to 1. */
 function lightness(colour) {
+  const [red, green, blue] = rgbOf(colour);
+  return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+}
+
+/** Red, green and blue of a CSS colour, 0 to 255. */
+function rgbOf(colour) {
   const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
   pen.fillStyle = colour;
   pen.fillRect(0, 0, 1, 1);
-  const [red, green, blue] = pen.getImageData(0, 0, 1, 1).data;
-  return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+  return [...pen.getImageData(0, 0, 1, 1).data.subarray(0, 3)];
 }
 
 /** The colour scale as CSS colours. Its end that the background swallows is left out: dark on dark, pale on white. */

@@ -17,7 +17,10 @@ from dashboard.components.frames import frame
 from dashboard.components.latent_map import MapPoints, Select, ensure_plotly_js, parse_commit
 from dashboard.components.latent_map.commits import commit_id
 
-__all__ = ["latent_map_3d"]
+__all__ = ["MOST_TURNED", "latent_map_3d"]
+
+MOST_TURNED = 100_000
+"""Images that the view is offered for: it draws every one of them at every turn."""
 
 HERE = Path(__file__).parent
 SHARED = ("../frames", "feed", "geometry", "groups", "sprites", "theme", "figure", "marks", "card", "legend")

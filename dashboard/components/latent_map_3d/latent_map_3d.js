@@ -185,7 +185,9 @@ class LatentMap3d {
     const row = this.hovered;
     if (row === null || !this.pointer) return this.card.show(null);
     const lines = [this.labelOf(row), `row ${row}`].filter(Boolean);
-    return this.card.show({ at: this.pointer, lines, image: this.sprites.image(row), exact: this.sprites.exact }, this.size);
+    const { isEmpty, exact } = this.sprites;
+    if (isEmpty) lines.push(NO_THUMBNAILS);
+    return this.card.show({ at: this.pointer, lines, image: this.sprites.image(row), none: isEmpty, exact }, this.size);
   }
 
   choose(row) {

@@ -81,7 +81,7 @@ class LatentSliders {
       if (name !== "first") this.view.setFold(name, this.strips.groups[name].some((one) => this.strips.has(one)));
     }
     const kept = window.__latent?.[this.strips.instance]?.["latent:hover"];
-    this.hovered = kept && this.isOurs(kept) && kept.row !== null ? kept : null;
+    this.hovered = kept && this.isOurs(kept) && kept.image ? kept : null;
   }
 
   // --- what is drawn ---------------------------------------------------------------------------------------------
@@ -145,14 +145,15 @@ class LatentSliders {
     view.setCaption("difference", `Difference ${mean.toFixed(1)}/255`);
   }
 
-  // The image under the pointer on the map, else the one just clicked there, else the server's.
+  // The image under the pointer on the map, else the one just clicked there, else the server's. Without a picture of the one
+  // that was clicked, none: another's would stand under its name.
   showOriginal() {
     const { strips, view } = this;
     const shown = this.hovered ?? this.selected;
     const picture = view.pictures.original;
     picture.canvas.parentElement.classList.toggle("preview", Boolean(this.hovered));
     if (shown?.image) picture.drawSource(shown.image);
-    else if (strips.original) picture.draw(strips.original, strips.imageShape);
+    else if (!shown && strips.original) picture.draw(strips.original, strips.imageShape);
     else picture.clear();
     const name = shown ? [`image ${shown.row}`, shown.label].filter(Boolean).join(", ") : strips.subject;
     view.setCaption("original", this.hovered ? `Preview: ${name}` : `Original: ${name}`);
@@ -226,7 +227,7 @@ class LatentSliders {
 
   hover(detail) {
     if (!this.isOurs(detail)) return;
-    this.hovered = detail.row === null ? null : detail;
+    this.hovered = detail.image ? detail : null; // a map of very many images has no pictures at hand
     this.showOriginal();
   }
 

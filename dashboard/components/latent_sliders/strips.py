@@ -152,7 +152,9 @@ def build_strips(
         settled = np.rint(decode_images(model, z[None], precision)[0] * 255).astype(np.uint8)
     used = encodings.map_dimensions
     points = filmstrip_points(z, dimensions, values)[:, used]
-    rows, distances = nearest(points, encodings.mean[:, used], min(NEIGHBORS, len(encodings)))
-    positions = None if coordinates is None else place_among(rows, distances, coordinates).reshape(*values.shape, 2)
+    among = encodings.reference_means
+    rows, distances = nearest(points, among, min(NEIGHBORS, len(among)))
+    places = None if coordinates is None else coordinates[encodings.reference]
+    positions = None if places is None else place_among(rows, distances, places).reshape(*values.shape, 2)
     percentiles = off_manifold(distances, typical).reshape(values.shape)
     return Strips(generation, z, encoded, low, high, dimensions, values, frames, positions, percentiles, settled)

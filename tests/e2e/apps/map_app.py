@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from crowd import crowd
 
 from dashboard.components.latent_map import (
     Clear,
@@ -21,6 +22,7 @@ from dashboard.components.latent_map import (
     latent_map_marks,
     latent_map_points,
     make_selection,
+    make_sprites,
     parse_polygon,
     parse_view,
     polygon_text,
@@ -62,6 +64,17 @@ def made_up(count: int, shape: tuple[int, int, int], classes: int) -> tuple[MapP
     return MapPoints("made-up", coordinates, images, labels, names), {"ELBO": values, "KL": values, "dimension 0": values}
 
 
+@st.cache_resource
+def many(without_thumbnails: bool) -> tuple[MapPoints, dict[str, Colouring]]:
+    """A crowd; ``without_thumbnails`` as if it were too large for any."""
+    coordinates, images, labels = crowd()
+    points = MapPoints("crowd", coordinates, images, labels, ("many", "few", "one"))
+    if without_thumbnails:
+        points.__dict__["sprites"] = make_sprites(images, byte_budget=1000)
+    across = Colouring("KL, across", "", coordinates[:, 0])
+    return points, dict.fromkeys(("ELBO", "KL", "dimension 0"), across)
+
+
 def subject() -> tuple[MapPoints, dict[str, Colouring]]:
     """What the address asks for."""
     case = st.query_params.get("case", "shipped")
@@ -69,6 +82,8 @@ def subject() -> tuple[MapPoints, dict[str, Colouring]]:
         return made_up(600, (3, 32, 32), 0)
     if case == "many":
         return made_up(3000, (1, 12, 16), 75)
+    if case.startswith("crowd"):
+        return many(case == "crowd-without-thumbnails")
     if case == "large":
         return made_up(70_000, (1, 28, 28), 10)
     return shipped()
