@@ -41,8 +41,8 @@ def nearest(
         raise ValueError(f"count must be from 1 to the number of points, {len(points)}, got {count}")
     base = torch.tensor(points, dtype=torch.float32)
     if len(queries) <= _FEW:
-        near = _compared(torch.tensor(queries, dtype=torch.float32), base, count)
-        return near.indices.numpy(), near.values.numpy()
+        near, far = _compared(torch.tensor(queries, dtype=torch.float32), base, count)
+        return near.numpy(), far.numpy()
     middle = base.mean(dim=0)
     centred = base - middle
     halves = centred.square().sum(dim=1) / 2
@@ -58,16 +58,18 @@ def nearest(
         left_out = moved.square().sum(dim=1) / 2 - likely.values[:, -1] - error
         unsure = (far[:, -1].square() / 2 >= left_out).nonzero()[:, 0]
         if len(unsure) and count + _SPARE < len(base):
-            exact = _compared(batch[unsure], base, count)
-            near[unsure], far[unsure] = exact.indices, exact.values
+            near[unsure], far[unsure] = _compared(batch[unsure], base, count)
         rows.append(near)
         distances.append(far)
     return torch.cat(rows).numpy(), torch.cat(distances).numpy()
 
 
-def _compared(queries: Float32[Tensor, "m latent"], base: Float32[Tensor, "n latent"], count: int) -> torch.return_types.topk:
-    """The nearest by every single difference."""
-    return torch.cdist(queries, base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False)
+def _compared(
+    queries: Float32[Tensor, "m latent"], base: Float32[Tensor, "n latent"], count: int
+) -> tuple[Int64[Tensor, "m count"], Float32[Tensor, "m count"]]:
+    """The nearest by every single difference: rows, and distances."""
+    found = torch.cdist(queries, base, compute_mode="donot_use_mm_for_euclid_dist").topk(count, largest=False)
+    return found.indices, found.values
 
 
 def nearest_by(

@@ -59,10 +59,10 @@ BENCHMARKS = [
     Benchmark(dragging, 0.5),
     Benchmark(pointing, 0.5),
     Benchmark(answers, 0.5),
-    Benchmark(growth, 4),
     Benchmark(dragging_beside_a_training, 1.5, "full"),
     Benchmark(pointing_at_many, 2, "full"),
     Benchmark(umap_unseeded, 1.5, "full"),
+    Benchmark(growth, 4, "full"),
     Benchmark(growth_to_a_million, 20, "full"),
 ]
 
