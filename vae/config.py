@@ -335,9 +335,9 @@ PRESETS: dict[PresetName, Preset] = {
         ),
     ),
     "fast": Preset(
-        summary="small and quick, twelve epochs",
+        summary="small and quick, ten epochs",
         model=ModelConfig(widths=(16, 32), blocks=0, hidden=256),
-        train=TrainConfig(epochs=12, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
+        train=TrainConfig(epochs=10, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
     ),
     "large": Preset(
         summary="the shipped run's recipe, thirty epochs",
