@@ -24,7 +24,7 @@ from typing import Any
 from figures import Figure, measured
 from results import Results
 
-from vae import PRESETS, Epoch, choose_device, encode_images, load_dataset, new_state, train
+from vae import PRESETS, Epoch, choose_device, encode_images, keep_freed_memory, load_dataset, new_state, train
 from vae.config import PresetName, to_json
 
 LEVEL = 242.0
@@ -188,5 +188,6 @@ if __name__ == "__main__":
     parser.add_argument("seed", type=int)
     parser.add_argument("--until", type=float, default=0.0)
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     for line in report(options.preset, options.seed, options.until):
         print(json.dumps(line), flush=True)
