@@ -203,8 +203,9 @@ def curve(*nats: float, until: float = 0.0) -> Curve:
     return Curve(recipe_of("fast", 0), until, "2000-01-01", 1.0, [10.0] * len(nats), list(nats))
 
 
-def test_the_time_to_a_level_counts_the_set_up_and_every_epoch_until_then() -> None:
+def test_the_time_to_a_level_counts_the_set_up_and_a_median_epoch_for_each_until_then() -> None:
     course = curve(260, 241.9, 243, 240)
+    course.seconds[0] = 45.0  # the machine had something else to do
     assert course.epochs_to(242) == 2
     assert course.time_to(242) == 21
     assert course.time_to(241) == 41
