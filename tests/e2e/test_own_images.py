@@ -220,7 +220,8 @@ def reconstruct(page: Page, kind: Kind) -> None:
     page.get_by_role("link", name="Reconstruct").click()
     expect(page.get_by_text("No picture yet.")).to_be_visible()
     upload(page, buffer.getvalue(), "mine.png")
-    expect(page.get_by_role("img", name="Reconstruction", exact=True)).to_be_visible(timeout=30_000)
+    # The first verdict of a run takes up to a minute: its validation images are measured.
+    expect(page.get_by_role("img", name="Reconstruction", exact=True)).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Open in Explore").click()
     expect(page.get_by_text("the posterior mean of your image")).to_be_visible(timeout=30_000)
     expect(page.get_by_text("◇ your image: approximate placement")).to_be_visible()
