@@ -41,8 +41,8 @@ def nearest(
         raise ValueError(f"count must be from 1 to the number of points, {len(points)}, got {count}")
     base = torch.tensor(points, dtype=torch.float32)
     if len(queries) <= _FEW:
-        near = _compared(torch.tensor(queries, dtype=torch.float32), base, count)
-        return near.indices.numpy(), near.values.numpy()
+        all_compared = _compared(torch.tensor(queries, dtype=torch.float32), base, count)
+        return all_compared.indices.numpy(), all_compared.values.numpy()
     middle = base.mean(dim=0)
     centred = base - middle
     halves = centred.square().sum(dim=1) / 2
