@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPLORE = ROOT / "dashboard" / "app.py"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WINDOW: ViewportSize = {"width": 1280, "height": 800}
+PATIENCE = 300_000
+"""Milliseconds that a page of a million images may take to be there."""
 POLLING = 20
 """Milliseconds between two looks at a condition: the default, every frame, makes the browser draw and keeps a core busy."""
 
@@ -90,8 +92,8 @@ def open_watched(page: Page, url: str) -> list[object]:
     sent: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.goto(url)
-    page.get_by_role("slider").first.wait_for(timeout=60_000)
-    page.wait_for_selector(".latent-map[data-ready][data-sprites=ready]", timeout=60_000)
+    page.get_by_role("slider").first.wait_for(timeout=PATIENCE)
+    page.wait_for_selector(".latent-map[data-ready][data-sprites=ready]", timeout=PATIENCE)
     page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
     return sent
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 import plain
 from figures import Figure, measured
-from live import POLLING, ROOT, dashboard, new_browser, served
+from live import PATIENCE, POLLING, ROOT, dashboard, new_browser, served
 from playwright.sync_api import BrowserContext
 
 STARTS = 3  # of each kind
@@ -118,7 +118,7 @@ def visit(context: BrowserContext, address: str, conditions: dict[str, str], sta
     page.add_init_script(RECORD % f"{{{functions}}}")
     page.goto(address)
     count = f"Object.values(window.__first ?? {{}}).filter(Boolean).length === {len(conditions)}"
-    page.wait_for_function(count, polling=POLLING, timeout=60_000)
+    page.wait_for_function(count, polling=POLLING, timeout=PATIENCE)
     page.wait_for_timeout(stay)
     asked, seen = page.evaluate("[performance.timeOrigin, window.__first]")
     page.close()

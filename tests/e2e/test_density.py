@@ -25,8 +25,7 @@ PICTURE = """() => {
     return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 === 0);
 }"""
 DENSITY, CHOSEN = ".latent-map-density", ".latent-map-stage > canvas"
-THOUSANDS = "how densely they lie"
-DOTS = "drawn one by one. Zoom out"
+OF_MANY, OF_FEW = "in view: their density (log scale)", "in view, each drawn"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_density_is_shown_by_colour_and_strength_without_the_drawing_library(cro
     page = crowded.page
     expect(crowded.root).to_have_attribute("data-renderer", "density")
     expect(kind(page)).to_have_text(
-        f"{COUNT:,} images in view: how densely they lie (log scale). Zoom in: {FEW:,} or fewer are drawn one by one."
+        f"{COUNT:,} images in view: their density (log scale). Zoom in: {FEW:,} or fewer are drawn."
     )
     expect(page.get_by_text(f"{COUNT:,} shown of {COUNT:,} images")).to_be_visible()
     assert not [url for url in crowded.asked if "plotly" in url]
@@ -101,7 +100,7 @@ def test_zoomed_in_the_images_themselves_are_drawn_and_hover_and_click_mean_the_
     left, right, bottom, top = crowded.view
     inside = int(((places >= [left, bottom]) & (places <= [right, top])).all(axis=1).sum())
     assert 0 < inside <= FEW
-    expect(kind(page)).to_have_text(f"{inside:,} images in view, {DOTS}: more than {FEW:,} are shown by {THOUSANDS}.")
+    expect(kind(page)).to_have_text(f"{inside:,} images {OF_FEW}. Zoom out: of more than {FEW:,} the density.")
     seen = page.evaluate(PIXEL, [DENSITY, crowded.spot(*places[row].tolist())])
     assert seen[:3] == pytest.approx(colour(0), abs=4)
     assert seen[3] > 100
@@ -113,7 +112,7 @@ def test_zoomed_in_the_images_themselves_are_drawn_and_hover_and_click_mean_the_
     page.mouse.click(*crowded.spot(*places[row].tolist()))
     crowded.says(f"current: {row}")
     page.get_by_role("button", name="Whole map").click()
-    expect(kind(page)).to_contain_text(THOUSANDS + " (log")
+    expect(kind(page)).to_contain_text(f"{COUNT:,} images {OF_MANY}")
     expect(crowded.root).to_have_attribute("data-current", str(row))
 
 
@@ -134,10 +133,10 @@ def test_hidden_classes_leave_the_picture(crowded: MapPage) -> None:
     page = crowded.page
     page.get_by_role("button", name=re.compile("^many")).click()
     page.get_by_role("button", name=re.compile("^one")).click()
-    expect(kind(page)).to_contain_text(f"{FEW:,} images in view, {DOTS}")
+    expect(kind(page)).to_contain_text(f"{FEW:,} images {OF_FEW}")
     assert page.evaluate(PIXEL, [DENSITY, crowded.spot(*MIDDLES[0])])[3] == 0
     page.get_by_role("button", name="Show all").click()
-    expect(kind(page)).to_contain_text(f"{COUNT:,} images in view: {THOUSANDS}")
+    expect(kind(page)).to_contain_text(f"{COUNT:,} images {OF_MANY}")
     assert page.evaluate(PIXEL, [DENSITY, crowded.spot(*MIDDLES[0])])[3] > 200
 
 

@@ -105,8 +105,8 @@ class Density {
   /** What is seen, and how one comes to see the other. */
   caption(noun) {
     const [seen, most] = [`${number(this.count)} ${noun} in view`, number(MOST_DOTS)];
-    if (this.count > MOST_DOTS) return `${seen}: how densely they lie (log scale). Zoom in: ${most} or fewer are drawn one by one.`;
-    return `${seen}, drawn one by one. Zoom out: more than ${most} are shown by how densely they lie.`;
+    if (this.count > MOST_DOTS) return `${seen}: their density (log scale). Zoom in: ${most} or fewer are drawn.`;
+    return `${seen}, each drawn. Zoom out: of more than ${most} the density.`;
   }
 
   remove() {
