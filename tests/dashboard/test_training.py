@@ -245,8 +245,8 @@ def test_the_form_has_a_control_for_every_field_with_its_range_and_help(open_app
     latent = find(app.number_input, "Latent")
     assert (latent.min, latent.max, latent.help) == (1, 1024, "Number of latent dimensions. From 1 to 1,024.")
     assert find(app.selectbox, "Data set").options == ["tiny"]
-    assert "parameters** for images of 8 × 8 × 1; 12 epochs of 1 steps on 55 training images" in said(app)
-    assert "That is 12 gradient steps in all, too few to learn much" in said(app)
+    assert "parameters** for images of 8 × 8 × 1; 10 epochs of 1 steps on 55 training images" in said(app)
+    assert "That is 10 gradient steps in all, too few to learn much" in said(app)
 
 
 def test_a_field_that_comes_later_has_a_control(open_app: OpenApp, workspace: object, monkeypatch: pytest.MonkeyPatch) -> None:
