@@ -2,12 +2,16 @@
 
 const MOST_SVG_POINTS = 5000;
 
-/** Load plotly.js once for the page, whichever map asks first. */
-function loadPlotly(address) {
+const REST_MS = 700; // what else the page has for a map, its sliders' strips, comes this soon after it, or there is none
+
+/** Load plotly.js once for the page, whichever map asks first. It is fetched at once and started after the `rest` of the page
+    has come: where a browser sees it for the first time, its start keeps everything waiting for a second. */
+function loadPlotly(address, rest = Promise.resolve()) {
   if (window.Plotly?.newPlot) return Promise.resolve(window.Plotly);
   window.__latentPlotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = new URL(address, document.baseURI).href;
+    document.head.append(make("link", { rel: "preload", as: "script", href: script.src }));
     const fail = () => {
       window.__latentPlotly = undefined;
       script.remove();
@@ -15,9 +19,24 @@ function loadPlotly(address) {
     };
     script.onerror = fail;
     script.onload = () => (window.Plotly ? resolve(window.Plotly) : fail()); // a server may answer with a page instead
-    document.head.append(script);
+    rest.then(() => document.head.append(script));
   });
   return window.__latentPlotly;
+}
+
+/** When the sliders of that instance are seen, or it is clear that there are none. */
+function restOfPage(instance) {
+  if (window.__latent?.[instance]?.["latent:preview"]) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(patience);
+      document.removeEventListener("latent:preview", hear);
+      requestAnimationFrame(() => setTimeout(resolve)); // once they are painted
+    };
+    const hear = ({ detail }) => detail.instance === instance && done();
+    const patience = setTimeout(done, REST_MS);
+    document.addEventListener("latent:preview", hear);
+  });
 }
 
 /** Give a WebGL context back: a browser grants only a few. */
