@@ -13,7 +13,7 @@ from figures import Figure, measured
 from live import PATIENCE, POLLING, ROOT, dashboard, new_browser, served
 from playwright.sync_api import BrowserContext
 
-STARTS = 3  # of each kind
+STARTS = 2  # of each kind
 BEFORE = 3  # visits after which a browser keeps a script in translated form
 STAY = 2000  # ms that a visitor stays at least: the browser keeps what it translated a moment after it ran
 FIRST_SECONDS, NEXT_SECONDS = 3.0, 1.0  # what they should take at most
