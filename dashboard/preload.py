@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import threading
 
 from streamlit.logger import get_logger
 
@@ -16,8 +16,9 @@ def preload() -> None:
 
     A run that can't be shown is left for the page to tell. NOTE: the imports stand here because they are the larger part of it.
     """
-    for name in _COMPLAINTS:
-        get_logger(name).setLevel(logging.ERROR)
+    own = threading.get_ident()
+    for name in _COMPLAINTS:  # a filter, for the server sets its loggers' levels anew when it starts
+        get_logger(name).addFilter(lambda record: record.thread != own)
     import dashboard.views.explore as explore
     from dashboard.resources import find_map, load_run
     from dashboard.state import Visit, opening_run
