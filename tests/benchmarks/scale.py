@@ -38,6 +38,9 @@ SEED = 0
 Costs = dict[str, tuple[str, list[float], Statistic]]
 """What is measured of a size: its unit, the values, and which statistic of them counts."""
 
+EXTRAPOLATED = ("encode and score", "map (UMAP)", "places and labels sent", "memory of the server, mapped images not counted")
+"""What goes on growing. The rest is bounded (thumbnails have a budget, what is drawn a limit) or hardly grows."""
+
 
 def growth() -> list[Figure]:
     """10,000 and 100,000 images beside each other, and what a million would cost if it went on like that."""
@@ -47,7 +50,8 @@ def growth() -> list[Figure]:
         times = ratio(values, small[name][1], kind)
         note = f"{times:.2g} times that of {SIZES[0]:,}"
         figures.append(measured(f"{SIZES[1]:,} images: {name}", unit, values, kind, note=note))
-        figures.append(extrapolated(name, unit, statistic_of(values, kind), times))
+        if name in EXTRAPOLATED:
+            figures.append(extrapolated(name, unit, statistic_of(values, kind), times))
     return figures
 
 
