@@ -76,6 +76,7 @@ SCRIPTS = (
         "sprites",
         "theme",
         "figure",
+        "painted",
         "draft",
         "density",
         "marks",

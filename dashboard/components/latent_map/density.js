@@ -1,17 +1,17 @@
 // So many points that plotly.js can't follow a zoom: where the view holds many, how densely they lie, and the points
-// themselves where it holds few. A plain canvas, painted anew for every view; it is used as a Figure is (figure.js).
+// themselves where it holds few. It is a `Painted` figure.
 
 const DENSITY_ABOVE = 50000; // points on a map: of 70,000, plotly.js drew a frame of a zoom in 133 ms (p95, software WebGL)
 const MOST_DOTS = 20000; // in view: stamping more takes longer than a frame, and they would hide each other
 const CELL = 2; // CSS pixels
 const FAINTEST = 0.3; // how solid a cell with a single point is; the fullest one is wholly so
 
-class Density {
+class Density extends Painted {
   /** `groupOf` has the group of each row, or is null where there is one group only. */
   constructor(host, index, groupOf) {
-    Object.assign(this, { index, stride: 1, canvas: make("canvas", { class: "latent-map-density" }) });
+    super(host, "latent-map-density");
+    this.index = index;
     this.groupAt = this.eachPoint((row) => groupOf?.[row] ?? 0);
-    host.append(this.canvas);
   }
 
   /** A small number of each row, by position in the index, as all is here. (`from` with a function takes ten times as long.) */
@@ -28,26 +28,8 @@ class Density {
     this.setColours(groups, null);
   }
 
-  show(ranges) {
-    this.resize(ranges, this.size);
-  }
-
-  settle() {}
-
-  resize(ranges, size) {
-    if (ranges.join() === this.ranges.join() && size.width === this.size.width && size.height === this.size.height) return;
-    Object.assign(this, { ranges, size });
-    this.paint();
-  }
-
-  setHidden(hidden) {
-    if (hidden.join() === this.hidden.join()) return;
-    this.mask(hidden);
-    this.paint();
-  }
-
   mask(hidden) {
-    this.hidden = hidden;
+    super.mask(hidden);
     this.isShown = this.groupAt.map((group) => (hidden[group] ? 0 : 1));
   }
 
@@ -84,21 +66,11 @@ class Density {
   }
 
   paintDots(canvas, points) {
-    const { width, height } = this.size;
-    const [left, right, bottom, top] = this.ranges;
-    const [across, down] = [width / (right - left), height / (top - bottom)];
-    const ratio = window.devicePixelRatio || 1;
-    const pen = cleared(canvas, width, height, ratio);
-    const side = markerSize(points.length) * ratio;
-    pen.globalAlpha = points.length ? markerOpacity(points.length) : 1;
-    const stamps = new Map();
+    const stamp = stamper(canvas, this.ranges, this.size, points.length);
     const { places } = this.index;
     for (const at of points) {
-      const [group, step] = [this.groupAt[at], this.steps[at]];
-      const kind = 256 * group + step; // the shape is the group's, whatever it is coloured by
-      if (!stamps.has(kind)) stamps.set(kind, stampOf(this.colours[step], this.groups[group].symbol, side));
-      const [x, y] = [(places[2 * at] - left) * across, (top - places[2 * at + 1]) * down];
-      pen.drawImage(stamps.get(kind), x * ratio - side / 2 - 1, y * ratio - side / 2 - 1);
+      const { symbol } = this.groups[this.groupAt[at]]; // the shape is the group's, whatever it is coloured by
+      stamp(places[2 * at], places[2 * at + 1], this.colours[this.steps[at]], symbol);
     }
   }
 
@@ -107,10 +79,6 @@ class Density {
     const [seen, most] = [`${number(this.count)} ${noun} in view`, number(MOST_DOTS)];
     if (this.count > MOST_DOTS) return `${seen}: their density (log scale). Zoom in: ${most} or fewer are drawn.`;
     return `${seen}, each drawn. Zoom out: of more than ${most} the density.`;
-  }
-
-  remove() {
-    this.canvas.remove();
   }
 }
 
@@ -156,11 +124,4 @@ function paintCells(canvas, sums, { columns, lines }) {
     picture.data[i + 3] = 255 * (FAINTEST + ((1 - FAINTEST) * Math.log(count)) / range);
   }
   pen.putImageData(picture, 0, 0);
-}
-
-/** A pen for an empty canvas of that size on the page, with `ratio` pixels of its own to one there. */
-function cleared(canvas, width, height, ratio) {
-  Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-  return canvas.getContext("2d");
 }

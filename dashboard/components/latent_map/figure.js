@@ -6,7 +6,7 @@ const REST_MS = 700; // what else the page has for a map, its sliders' strips, c
 
 /** Load plotly.js once for the page, whichever map asks first. It is fetched at once and started after the `rest` of the page
     has come: where a browser sees it for the first time, its start keeps everything waiting for a second. */
-function loadPlotly(address, rest = Promise.resolve()) {
+function loadPlotly(address, rest = () => Promise.resolve()) {
   if (window.Plotly?.newPlot) return Promise.resolve(window.Plotly);
   window.__latentPlotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -19,7 +19,7 @@ function loadPlotly(address, rest = Promise.resolve()) {
     };
     script.onerror = fail;
     script.onload = () => (window.Plotly ? resolve(window.Plotly) : fail()); // a server may answer with a page instead
-    rest.then(() => document.head.append(script));
+    rest().then(() => document.head.append(script));
   });
   return window.__latentPlotly;
 }

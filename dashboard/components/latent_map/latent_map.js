@@ -64,7 +64,7 @@ class LatentMap {
     const isOver = () => this.removed || head !== this.head;
     this.drawDraft();
     try {
-      const plotly = await loadPlotly(address, restOfPage(this.instance));
+      const plotly = await loadPlotly(address, () => restOfPage(this.instance));
       if (isOver()) return;
       const figure = new Figure(this.panel.plot, plotly, (this.losses ?? 0) <= 2 && hasWebGL(), () => this.redraw(address));
       await figure.draw(this.xy, this.groups, this.camera.ranges, this.camera.size);
