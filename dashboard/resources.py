@@ -127,18 +127,13 @@ class LoadedRun:
         """How far samples of the aggregate posterior lie from the encoded images: what the off-manifold meter measures by."""
         encodings, used = self.encodings, self.encodings.map_dimensions
         among = encodings.reference_means
-        return typical_distances(encodings.mean[:, used], encodings.logvar[:, used], generator_for(0, "view"), among=among)
-
-    @cached_property
-    def means(self) -> Float32[np.ndarray, "n used"]:
-        """The posterior means in the dimensions that distances are measured in: copied once, not at every search."""
-        return np.ascontiguousarray(self.encodings.mean[:, self.encodings.map_dimensions])
+        return typical_distances(encodings.map_means, encodings.logvar[:, used], generator_for(0, "view"), among=among)
 
     def nearest_rows(self, z: Float32[np.ndarray, " latent"], count: int, without: int | None = None) -> list[int]:
         """The rows of the test images whose posterior means lie nearest to a point, nearest first, in the active
         dimensions; ``without`` is left out."""
         used, wanted = self.encodings.map_dimensions, min(count + 1, len(self.data))
-        rows, _ = nearest(z[None, used], self.means, wanted)
+        rows, _ = nearest(z[None, used], self.encodings.map_means, wanted)
         return [row for row in rows[0].tolist() if row != without][:count]
 
 

@@ -77,9 +77,14 @@ class Encodings:
         return np.sort(drawn.numpy())
 
     @cached_property
+    def map_means(self) -> Float32[np.ndarray, "n used"]:
+        """The posterior means in `map_dimensions`: copied once, not at every search."""
+        return np.ascontiguousarray(self.mean[:, self.map_dimensions])
+
+    @cached_property
     def reference_means(self) -> Float32[np.ndarray, "part used"]:
-        """The posterior means of `reference` in `map_dimensions`."""
-        return np.ascontiguousarray(self.mean[self.reference][:, self.map_dimensions])
+        """Those of `reference`."""
+        return self.map_means if len(self.reference) == len(self) else self.map_means[self.reference]
 
     @cached_property
     def aggregate_mean(self) -> Float64[np.ndarray, " latent"]:

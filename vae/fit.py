@@ -117,7 +117,7 @@ def make_map(run: Run, config: MapConfig, progress: Progress = lambda *_: None) 
     part = encodings.reference_means
     try:
         if config.method == "pca" or len(part) == len(encodings):
-            return run.save_map(_layout(encodings.mean[:, encodings.map_dimensions], config, progress), config)
+            return run.save_map(_layout(encodings.map_means, config, progress), config)
         coordinates = _place_others(encodings, _layout(part, config, progress), config, progress)
         return run.save_map(coordinates, config, fitted=len(part))
     except ValueError as error:
@@ -154,9 +154,7 @@ def _place_others(
     encodings: Encodings, layout: Float32[np.ndarray, "part components"], config: MapConfig, progress: Progress
 ) -> Float32[np.ndarray, "n components"]:
     """The places of all images, of which those of the reference were laid out, by the distance that the layout goes by."""
-    part, means = (
-        comparable(config.metric, points) for points in (encodings.reference_means, encodings.mean[:, encodings.map_dimensions])
-    )
+    part, means = (comparable(config.metric, points) for points in (encodings.reference_means, encodings.map_means))
     places = np.empty((len(means), layout.shape[1]), dtype=np.float32)
     for start in range(0, len(means), PLACED_AT_ONCE):
         progress(start, len(means))

@@ -119,7 +119,7 @@ def neighbours(
     loaded: LoadedRun, z: Float32[np.ndarray, " latent"], without: set[int]
 ) -> tuple[Int64[np.ndarray, " count"], Float32[np.ndarray, " count"]]:
     """The rows of the test images nearest to a point, without some, and their distances in the active dimensions."""
-    used, means = loaded.encodings.map_dimensions, loaded.means
+    used, means = loaded.encodings.map_dimensions, loaded.encodings.map_means
     rows, distances = nearest(z[None, used], means, min(NEIGHBORS + len(without), len(means)))
     others = ~np.isin(rows[0], list(without))
     return rows[0][others][:NEIGHBORS], distances[0][others][:NEIGHBORS]

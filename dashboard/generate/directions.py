@@ -149,7 +149,7 @@ def make_direction(
     Raises:
         ValueError: groups that share images, are too small, or have the same mean.
     """
-    means = loaded.encodings.mean[:, loaded.encodings.map_dimensions]
+    means = loaded.encodings.map_means
     with st.spinner("Comparing the groups"):
         return Direction(
             first,

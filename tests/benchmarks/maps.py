@@ -103,8 +103,7 @@ def placement() -> list[Figure]:
 
 
 def _means() -> np.ndarray:
-    encodings = open_run(RUN).load_encodings()
-    return np.ascontiguousarray(encodings.mean[:, encodings.map_dimensions])
+    return open_run(RUN).load_encodings().map_means
 
 
 def _fresh(by: str, means: np.ndarray, seed: int | None, folder: Path) -> tuple[list[float], np.ndarray]:

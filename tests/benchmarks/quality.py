@@ -175,7 +175,7 @@ def time_to_quality(results: Results) -> list[Figure]:
 def best(results: Results) -> list[Figure]:
     """One training of the preset best, whole."""
     results.curves.pop("best, seed 0", None)
-    curve = curve_of("best", 0, 0.0, results)  # type: ignore[arg-type]
+    curve = curve_of("best", 0, 0.0, results)
     return [
         Figure("train `best`, all of it", "s", curve.whole, target=MOST_SECONDS),
         Figure("test −ELBO of `best` after all of it", "nats per image", curve.nats[-1], target=BEST_LEVEL),
