@@ -111,7 +111,7 @@ def from_json(text: str) -> Results:
 
 
 def begin(path: Path) -> Results:
-    """What the file holds, if it was measured on this machine with these versions; else nothing: tables aren't mixed."""
+    """What the file holds, if it was measured on this machine with these versions; else its curves only: tables aren't mixed."""
     fresh = Results(this_machine(), these_versions())
     if not path.exists():
         return fresh
@@ -120,6 +120,7 @@ def begin(path: Path) -> Results:
         if then != now:
             changed = ", ".join(f"{key} {then.get(key)} → {now.get(key)}" for key in now if then.get(key) != now.get(key))
             print(f"{path} was measured with another {what} ({changed}): it is begun anew")
+            fresh.curves = found.curves
             return fresh
     return found
 

@@ -98,13 +98,14 @@ def test_figures_of_another_machine_or_other_versions_are_not_mixed_in(
 ) -> None:
     path = tmp_path / "figures.json"
     there = sample()
+    there.curves["notes, seed 0"] = {"nats": [250.0]}
     monkeypatch.setattr(results, "this_machine", lambda: there.machine)
     monkeypatch.setattr(results, "these_versions", lambda: there.versions)
     assert begin(path).sections == {}
     write(there, path)
     assert begin(path) == there
     monkeypatch.setattr(results, "these_versions", lambda: {"python": "3.12"})
-    assert begin(path) == Results(there.machine, {"python": "3.12"})
+    assert begin(path) == Results(there.machine, {"python": "3.12"}, curves=there.curves)
     assert "another versions (python 3.11 → 3.12)" in capsys.readouterr().out
 
 
@@ -203,12 +204,14 @@ def curve(*nats: float, until: float = 0.0) -> Curve:
     return Curve(recipe_of("fast", 0), until, "2000-01-01", 1.0, [10.0] * len(nats), list(nats))
 
 
-def test_the_time_to_a_level_counts_the_set_up_and_a_median_epoch_for_each_until_then() -> None:
+def test_the_time_to_a_level_counts_the_set_up_and_as_many_median_epochs_as_it_takes() -> None:
     course = curve(260, 241.9, 243, 240)
     course.seconds[0] = 45.0  # the machine had something else to do
-    assert course.epochs_to(242) == 2
-    assert course.time_to(242) == 21
-    assert course.time_to(241) == 41
+    assert course.epochs_to(250.95) == pytest.approx(1.5)
+    assert course.epochs_to(241.9) == 2
+    assert course.time_to(250.95) == pytest.approx(16)
+    assert course.time_to(241) == pytest.approx(1 + 10 * (3 + 2 / 3))
+    assert course.epochs_to(270) == 1
     assert course.whole == 41
     with pytest.raises(ValueError, match=r"after 4 epochs the test's −ELBO is 240.00, above 239"):
         course.time_to(239)
