@@ -4,8 +4,8 @@ The clock runs from the first read of the training images: set-up of data, model
 validation after each epoch. It stands while the test set is scored after each epoch: all 10,000 images in fp32, one sample of
 z each, nats summed over pixels, as ``python -m vae evaluate`` does. Nothing is chosen by these numbers.
 
-What level is reached after how many epochs is the recipe's, whatever the machine: that of notes, which takes hours, is kept. How
-long its epochs last is measured anew, in turn with the trainings that it is compared with.
+What level is reached after how many epochs is the recipe's, whatever the machine: that of notes, which takes hours, is kept.
+How long its epochs last is measured anew, in turn with the trainings that it is compared with.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def report(preset: PresetName, seed: int, until: float) -> Iterator[dict[str, fl
 
 
 def time_to_quality(results: Results) -> list[Figure]:
-    """Three trainings of fast, whole, and in turn with them three first epochs of notes, whose course is kept once it is run."""
+    """Three trainings of fast, whole, and in turn with them three first epochs of notes, whose course is run once and kept."""
     course = curve_of("notes", 0, LEVEL, results)
     fast, epochs_of_notes = [], []
     for seed in SEEDS:

@@ -111,7 +111,7 @@ def from_json(text: str) -> Results:
 
 
 def begin(path: Path) -> Results:
-    """What the file holds, if it was measured on this machine with these versions; else its curves only: tables aren't mixed."""
+    """What the file holds, if it was measured on this machine with these versions, else its curves: tables aren't mixed."""
     fresh = Results(this_machine(), these_versions())
     if not path.exists():
         return fresh
