@@ -71,17 +71,19 @@ def encode_images(
     500 or fewer (`images_at_once`): the same images in the same order give the same terms.
     """
     batch = images_at_once(BATCH, images.shape[1:])
-    device = next(model.parameters()).device
-    parts: list[tuple[torch.Tensor, ...]] = []
+    device, latent = next(model.parameters()).device, model.config.latent
+    # NOTE: made first, else what stays of each batch keeps the memory around it from being used again.
+    shapes = (len(images), latent), (len(images), latent), (len(images),), (len(images),)
+    arrays = [np.empty(shape, dtype=np.float32) for shape in shapes]
     for number, start in enumerate(range(0, len(images), batch)):
         x = to_unit(torch.tensor(images[start : start + batch], device=device))
         posterior = model.encode(x)
         noise = generator_for(seed, "evaluation", number, device)
         terms = elbo(posterior, model.decode, model.likelihood, x, noise, samples)
-        parts.append((posterior.mean, posterior.logvar, terms.reconstruction, terms.kl))
+        for array, values in zip(arrays, (posterior.mean, posterior.logvar, terms.reconstruction, terms.kl), strict=True):
+            array[start : start + batch] = values.cpu()
         if progress:
             progress(min(start + batch, len(images)), len(images))
-    arrays = [np.asarray(torch.cat(tensors).cpu()) for tensors in zip(*parts, strict=True)]
     return Encodings(*arrays)
 
 
