@@ -101,6 +101,8 @@ class ModelConfig:
     """Residual blocks in each stage (residual only; 0 for plain)."""
     hidden: int = 256
     """Units of the dense layer between convolutions and latent (residual only; 0 for plain)."""
+    finest: int = 0
+    """Channels that the decoder has at the image's own size, before a last convolution (residual only; 0: no such layer)."""
     likelihood: LikelihoodName = "bernoulli"
     """p(x|z)."""
 
@@ -112,6 +114,7 @@ class ModelConfig:
         _check_whole(self, "latent", 1, 1024)
         _check_whole(self, "blocks", 0, 8)
         _check_whole(self, "hidden", 0, 4096)
+        _check_whole(self, "finest", 0, 256)
         if not isinstance(self.widths, tuple) or not 1 <= len(self.widths) <= MAX_STAGES:
             raise ConfigError(f"widths must be a tuple of 1 to {MAX_STAGES} stage widths, got {self.widths!r}")
         for stage in self.widths:
@@ -121,10 +124,10 @@ class ModelConfig:
 
     def _check_architecture(self) -> None:
         if self.architecture == "plain":
-            if len(self.widths) != 2 or self.blocks or self.hidden:
+            if len(self.widths) != 2 or self.blocks or self.hidden or self.finest:
                 raise ConfigError(
-                    "the plain architecture has two widths and neither blocks nor hidden units, got "
-                    f"widths={self.widths}, blocks={self.blocks}, hidden={self.hidden}"
+                    "the plain architecture has two widths and neither blocks nor hidden units nor finest channels, got "
+                    f"widths={self.widths}, blocks={self.blocks}, hidden={self.hidden}, finest={self.finest}"
                 )
             return
         if self.hidden < 1:

@@ -84,7 +84,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent points to likelihood parameters (logits), shaped like the image. The mirror of `Encoder`."""
+    """Latent points to likelihood parameters (logits), shaped like the image. The mirror of `Encoder`, but for the layer at
+    the image's own size that ``config.finest`` asks for."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -98,9 +99,11 @@ class Decoder(nn.Module):
             scale = 2 ** len(widths)
             self.shape = (widths[0], config.height // scale, config.width // scale)
             layers = []
-            for width, following in zip(widths, (*widths[1:], config.channels), strict=True):
+            for width, following in zip(widths, (*widths[1:], config.finest or config.channels), strict=True):
                 layers += [ResidualBlock(width) for _ in range(config.blocks)]
                 layers += [nn.BatchNorm2d(width), nn.SiLU(), nn.ConvTranspose2d(width, following, 4, stride=2, padding=1)]
+            if config.finest:
+                layers += [nn.BatchNorm2d(config.finest), nn.SiLU(), nn.Conv2d(config.finest, config.channels, 3, padding=1)]
         size = self.shape[0] * self.shape[1] * self.shape[2]
         self.dense = nn.Sequential(nn.Linear(config.latent, config.hidden), nn.SiLU()) if config.hidden else nn.Identity()
         self.unflatten = nn.Linear(config.hidden or config.latent, size)

@@ -22,6 +22,7 @@ UNITS = {
     "epochs": "epochs",
     "batch_size": "images",
     "hidden": "units",
+    "finest": "channels",
     "latent": "dimensions",
     "widths": "channels",
     "free_bits": "nats a dimension",

@@ -18,7 +18,7 @@ WRONG: list[tuple[type, str, Any]] = [
         for name in ("channels", "height", "width", "latent")
         for value in (0, -1, 1.5, "28", True, 10**9)
     ],
-    *[(ModelConfig, name, value) for name in ("blocks", "hidden") for value in (-1, 2.0, None, 10**6)],
+    *[(ModelConfig, name, value) for name in ("blocks", "hidden", "finest") for value in (-1, 2.0, None, 10**6)],
     *[(ModelConfig, "widths", value) for value in ((), (0,), (8, -1), [8], 8, (8.0,), (True,), (4,) * 7, (5000,))],
     *[(ModelConfig, name, "other") for name in ("architecture", "likelihood")],
     *[(TrainConfig, name, value) for name in ("epochs", "batch_size") for value in (0, -3, 1.0, "ten", 10**9)],
@@ -62,6 +62,7 @@ def test_no_field_is_unchecked() -> None:
         ({"hidden": 0}, "hidden must be at least 1"),
         ({"architecture": "plain", "blocks": 0, "hidden": 0, "widths": (4, 4, 4)}, "the plain architecture has two widths"),
         ({"architecture": "plain", "hidden": 0}, "neither blocks nor hidden"),
+        ({"architecture": "plain", "blocks": 0, "hidden": 0, "finest": 4}, "nor finest channels"),
     ],
 )
 def test_an_architecture_that_does_not_fit_is_refused(fields: dict[str, Any], reason: str) -> None:

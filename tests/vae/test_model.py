@@ -10,7 +10,7 @@ from vae import PRESETS, VAE, ConfigError, ModelConfig, build_model
 from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, bound_logvar, empty_model, frozen_decoder
 
 PLAIN = ModelConfig(height=16, width=20, latent=5, architecture="plain", widths=(4, 6), blocks=0, hidden=0)
-RESIDUAL = ModelConfig(channels=3, height=16, width=24, latent=5, widths=(4, 6, 8), blocks=2, hidden=10)
+RESIDUAL = ModelConfig(channels=3, height=16, width=24, latent=5, widths=(4, 6, 8), blocks=2, hidden=10, finest=5)
 
 
 def images(config: ModelConfig, count: int) -> Tensor:

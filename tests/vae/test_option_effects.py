@@ -119,6 +119,18 @@ def test_widths_are_the_channels_of_the_stages_and_blocks_their_depth() -> None:
     assert kernels(deep.decoder) == [*[(6, 6)] * 4, (6, 4), *[(4, 4)] * 4, (4, 1)]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_finest_gives_the_decoder_a_layer_at_the_size_of_the_image(channels: int) -> None:
+    config = dataclasses.replace(MODEL, channels=channels, widths=(4, 6), blocks=0, finest=5)
+    model = build_model(config, 0)
+    assert kernels(model.encoder) == [(channels, 4), (4, 6)]
+    assert kernels(model.decoder) == [(6, 4), (4, 5), (5, channels)]
+    seen: list[tuple[int, ...]] = []
+    model.decoder.features[-1].register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    assert model.decode(torch.zeros(2, 3)).shape == (2, channels, 8, 8)
+    assert seen == [(2, 5, 8, 8)]
+
+
 @pytest.mark.parametrize(("latent", "hidden"), [(1, 1), (3, 8), (17, 5)])
 def test_latent_and_hidden_are_the_sizes_of_z_and_of_the_dense_layer(data: ImageDataset, latent: int, hidden: int) -> None:
     config = dataclasses.replace(MODEL, latent=latent, hidden=hidden)
