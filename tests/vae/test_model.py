@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vae import PRESETS, VAE, ConfigError, ModelConfig, build_model
-from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, bound_logvar, empty_model, frozen_decoder
+from vae.model import LOGVAR_RANGE, MAX_PARAMETERS, Doubling, bound_logvar, empty_model, frozen_decoder
 
 PLAIN = ModelConfig(height=16, width=20, latent=5, architecture="plain", widths=(4, 6), blocks=0, hidden=0)
 RESIDUAL = ModelConfig(channels=3, height=16, width=24, latent=5, widths=(4, 6, 8), blocks=2, hidden=10, finest=5)
@@ -63,6 +63,41 @@ def test_channels_last_computes_the_same(config: ModelConfig) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     other = model.decode(model.encode(x.contiguous(memory_format=torch.channels_last)).mean)
     torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("outgoing", [1, 3, 4, 5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_doubling_is_the_transposed_convolution_with_its_gradients(outgoing: int, layout: torch.memory_format) -> None:
+    noise = torch.Generator().manual_seed(outgoing)
+    doubling = Doubling(6, outgoing).to(memory_format=layout)  # type: ignore[call-overload]
+    plain = torch.nn.ConvTranspose2d(6, outgoing, 4, stride=2, padding=1)
+    plain.load_state_dict(doubling.state_dict())
+    x, direction = torch.randn(2, 6, 3, 5, generator=noise), torch.randn(2, outgoing, 6, 10, generator=noise)
+    found = []
+    for layer in (doubling, plain):
+        given = x.clone(memory_format=layout).requires_grad_()
+        result = layer(given)
+        found.append([result, *torch.autograd.grad((result * direction).sum(), [given, *layer.parameters()])])
+    for value, expected in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_activations_and_their_gradients_keep_the_memory_order_of_the_kernels(layout: torch.memory_format) -> None:
+    model = build_model(RESIDUAL, 0).to(memory_format=layout)  # type: ignore[call-overload]
+    seen: list[Tensor] = []
+
+    def watch(_: torch.nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.extend([*given, out])
+        given[0].register_hook(seen.append)
+
+    for half in (model.encoder, model.decoder):
+        for module in half.features:
+            module.register_forward_hook(watch)
+    x = images(RESIDUAL, 4).contiguous(memory_format=layout).requires_grad_()
+    model.decode(model.encode(x).mean).square().sum().backward()
+    assert len(seen) == 3 * (len(model.encoder.features) + len(model.decoder.features))
+    assert all(value.is_contiguous(memory_format=layout) for value in seen)
 
 
 @pytest.mark.parametrize("config", [PLAIN, RESIDUAL])
