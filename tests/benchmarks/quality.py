@@ -28,7 +28,7 @@ from figures import Figure, measured
 from results import Results
 
 from vae import PRESETS, Epoch, choose_device, encode_images, keep_freed_memory, load_dataset, new_state, train
-from vae.config import PresetName, to_json
+from vae.config import ModelConfig, PresetName, TrainConfig, from_json, to_json
 
 LEVEL = 242.0
 """Nats per image, which the notes' recipe reaches near its 36th epoch."""
@@ -100,10 +100,10 @@ def curve_of(preset: PresetName, seed: int, until: float, results: Results) -> C
     Raises:
         ValueError: the training failed.
     """
-    name, recipe = f"{preset}, seed {seed}", json.loads(json.dumps(recipe_of(preset, seed)))
+    name, recipe = f"{preset}, seed {seed}", recipe_of(preset, seed)
     kept = Curve(**results.curves[name]) if name in results.curves else None
-    if kept and kept.is_whole and (kept.recipe, kept.until) == (recipe, until):
-        return kept
+    if kept and kept.is_whole and (_complete(kept.recipe), kept.until) == (recipe, until):
+        return dataclasses.replace(kept, recipe=recipe)
     curve = Curve(recipe, until, time.strftime("%Y-%m-%d"))
     for line in _lines(preset, seed, until):
         if "set_up" in line:
@@ -116,6 +116,12 @@ def curve_of(preset: PresetName, seed: int, until: float, results: Results) -> C
     if not curve.is_whole:
         raise ValueError(f"the training of {name} ended after {len(curve.nats)} epochs")
     return curve
+
+
+def _complete(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A kept recipe with the default of each field that there wasn't yet."""
+    kinds = {"model": ModelConfig, "train": TrainConfig}
+    return {part: to_json(from_json(kind, recipe[part])) for part, kind in kinds.items()}
 
 
 def _lines(preset: str, seed: int, until: float) -> Generator[dict[str, float], None, None]:
