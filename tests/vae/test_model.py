@@ -82,6 +82,21 @@ def test_doubling_is_the_transposed_convolution_with_its_gradients(outgoing: int
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_mixed_precision_computes_about_the_same() -> None:
+    model = build_model(RESIDUAL, 0)
+    x = images(RESIDUAL, 4)
+    expected = model.decode(model.encode(x).mean)
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = model.encode(x)
+        found = model.decode(posterior.mean)
+    assert found.dtype == posterior.mean.dtype == torch.float32
+    assert 0 < float((found - expected).detach().abs().max()) < 0.1 * float(expected.detach().abs().max())
+    found.square().mean().backward()
+    gradient = model.decoder.unflatten.weight.grad
+    assert gradient is not None
+    assert bool(torch.isfinite(gradient).all())
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_activations_and_their_gradients_keep_the_memory_order_of_the_kernels(layout: torch.memory_format) -> None:
     model = build_model(RESIDUAL, 0).to(memory_format=layout)  # type: ignore[call-overload]
