@@ -343,13 +343,13 @@ PRESETS: dict[PresetName, Preset] = {
         train=TrainConfig(epochs=10, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
     ),
     "large": Preset(
-        summary="residual blocks, thirty epochs",
+        summary="the shipped run's recipe, thirty epochs",
         model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
         train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
     ),
     "best": Preset(
-        summary="the shipped run's recipe: patient, eighty epochs",
-        model=ModelConfig(widths=(32, 64), blocks=0, hidden=512, finest=16),
-        train=TrainConfig(epochs=80, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.1, ema_decay=0.999),
+        summary="wide and patient, forty epochs",
+        model=ModelConfig(widths=(48, 96), blocks=1, hidden=512),
+        train=TrainConfig(epochs=40, batch_size=128, learning_rate=5e-3, rise=0.03, weight_decay=0.05, ema_decay=0.999),
     ),
 }

@@ -129,12 +129,12 @@ def test_the_shipped_run_is_as_good_as_promised(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv(CHECKPOINTS_VARIABLE, raising=False)
     run = open_run("fashion-mnist")
     report, encodings = run.reports()["samples=1,seed=0"], run.load_encodings()
-    assert -report["elbo"] <= 233
+    assert -report["elbo"] <= 235
     assert (report["examples"], report["samples"], report["likelihood"]) == (10_000, 1, "bernoulli")
     assert report["elbo"] == pytest.approx(encodings.elbo.mean(dtype=np.float64), abs=1e-3)
     assert report["entropy_floor"] == pytest.approx(189.86, abs=0.01)
     assert report["weights_digest"] == run.weights_digest()
-    assert (run.path / "weights.safetensors").stat().st_size <= 14_000_000
+    assert (run.path / "weights.safetensors").stat().st_size <= 8_000_000
     assert BATCH == 500
     again = encode_images(run.load_model(), load_dataset("fashion-mnist", "test").images[:BATCH])
     np.testing.assert_allclose(again.mean, encodings.mean[:BATCH], atol=1e-3)
