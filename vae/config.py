@@ -17,6 +17,7 @@ import tyro
 
 Architecture = Literal["plain", "residual"]
 LikelihoodName = Literal["bernoulli", "continuous-bernoulli", "gaussian"]
+OptimizerName = Literal["adam", "muon"]
 Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["fp32", "bf16"]
 PresetName = Literal["notes", "fast", "large", "best"]
@@ -159,8 +160,10 @@ class TrainConfig:
     """Passes over the training split, at most."""
     batch_size: int = 256
     """Images in one gradient step, over all processes together."""
+    optimizer: OptimizerName = "adam"
+    """adam (AdamW where weight_decay is above 0), or muon for weight matrices and kernels, with Adam for the rest."""
     learning_rate: float = 3e-3
-    """Peak learning rate of Adam (AdamW where weight_decay is above 0)."""
+    """Peak learning rate, of either optimizer."""
     schedule: Schedule = "one-cycle"
     """constant, or one-cycle: a cosine rise to the peak, then a cosine fall to 0 (Smith & Topin 2018)."""
     rise: float = 0.2

@@ -32,6 +32,7 @@ from vae.data import ImageDataset
 from vae.device import bf16_is_fast, generator_for, images_at_once, precision_context, to_unit
 from vae.encodings import ACTIVE_VARIANCE
 from vae.model import VAE, build_model
+from vae.muon import Muon
 from vae.objective import elbo_at, kl_beyond
 from vae.posterior import Posterior
 
@@ -98,12 +99,14 @@ class Note:
 class TrainingState:
     """All that an exact resume needs: `tensors` and `progress` give it out, `restore_state` takes it back.
 
-    ``averaged`` has the moving average of the weights and buffers of ``model``, if ``config.ema_decay`` asks for one.
+    ``averaged`` has the moving average of the weights and buffers of ``model``, if ``config.ema_decay`` asks for one. ``muon``
+    steps the weight matrices and kernels and ``optimizer`` the rest, or ``optimizer`` all where there is no ``muon``.
     """
 
     model: VAE
     averaged: VAE | None
     optimizer: torch.optim.Optimizer
+    muon: Muon | None
     config: TrainConfig
     device: torch.device
     epoch: int = 0
@@ -126,13 +129,20 @@ class TrainingState:
         tired = 0 < self.config.patience <= self.epochs_since_best
         return tired or self.epoch >= self.config.epochs
 
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Each optimizer under the name by which its moments are saved."""
+        found: dict[str, torch.optim.Optimizer] = {"optimizer": self.optimizer}
+        return found if self.muon is None else found | {"muon": self.muon}
+
     def tensors(self) -> dict[str, Tensor]:
         """Weights, buffers, their averages and optimizer moments by name, on the CPU."""
         found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         if self.averaged is not None:
             found |= {f"average.{name}": value for name, value in self.averaged.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+        for kind, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                found |= {f"{kind}.{index}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
         return {name: value.detach().cpu().contiguous() for name, value in found.items()}
 
     def progress(self) -> dict[str, Any]:
@@ -176,12 +186,14 @@ def new_state(model_config: ModelConfig, config: TrainConfig, device: torch.devi
     model = build_model(model_config, config.seed)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(device=device).to(memory_format=layout)  # type: ignore[call-overload]
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    free = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+    decayed = {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": config.weight_decay}
+    free = {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}
     averaged = copy.deepcopy(model).requires_grad_(False).eval() if config.ema_decay else None
-    return TrainingState(model, averaged, kind(groups, lr=config.learning_rate, fused=True), config, device)
+    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+    if config.optimizer == "adam":
+        return TrainingState(model, averaged, kind([decayed, free], lr=config.learning_rate, fused=True), None, config, device)
+    adam = kind([free], lr=config.learning_rate, fused=True)
+    return TrainingState(model, averaged, adam, Muon([decayed], lr=config.learning_rate), config, device)
 
 
 def restore_state(
@@ -201,12 +213,12 @@ def restore_state(
         state.model.load_state_dict(_named("model.", tensors))
         if state.averaged is not None:
             state.averaged.load_state_dict(_named("average.", tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, slot = name.split(".")
+        for kind, optimizer in state.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in _named(f"{kind}.", tensors).items():
+                index, slot = name.split(".")
                 slots.setdefault(int(index), {})[slot] = value
-        state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state.epoch, state.step, state.position = (int(progress[key]) for key in ("epoch", "step", "position"))
         reconstruction, kl = progress["sums"]
         state.sums = [float(reconstruction), float(kl)]
@@ -215,7 +227,8 @@ def restore_state(
         state.norms = float(progress.get("norms", 0.0))  # states that were written before there were such counts lack them
         state.epochs_since_best = int(progress.get("epochs_since_best", 0))
         _check_moments(state)
-        _lay_out_moments(state.optimizer)
+        for optimizer in state.optimizers.values():
+            _lay_out_moments(optimizer)
     except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"the training state does not fit this model: {reason}") from None
@@ -232,16 +245,20 @@ def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
     NOTE: the fused optimizer reads weights and moments in the order in which they lie, and rounds by it.
     """
     for parameter, slots in optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            slots[name] = torch.empty_like(parameter, requires_grad=False).copy_(slots[name])
+        for name, moment in slots.items():
+            if moment.shape == parameter.shape:
+                slots[name] = torch.empty_like(parameter, requires_grad=False).copy_(moment)
 
 
 def _check_moments(state: TrainingState) -> None:
     """NOTE: torch takes moments of any shape, or none, and would fail steps later or begin them anew."""
     for name, parameter in state.model.named_parameters():
-        found = {slot: tuple(value.shape) for slot, value in state.optimizer.state.get(parameter, {}).items()}
+        of_muon = state.muon is not None and parameter.ndim > 1
+        optimizer = state.optimizers["muon" if of_muon else "optimizer"]
+        found = {slot: tuple(value.shape) for slot, value in optimizer.state.get(parameter, {}).items()}
         shape = tuple(parameter.shape)
-        if found != ({"step": (), "exp_avg": shape, "exp_avg_sq": shape} if state.step else {}):
+        expected = {"momentum": shape} if of_muon else {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+        if found != (expected if state.step else {}):
             raise ValueError(f"the optimizer's moments of {name} are missing or of another shape")
 
 
@@ -317,9 +334,10 @@ def _forward_of(state: TrainingState) -> tuple[Forward, list[Note]]:
 def _gradient_step(state: TrainingState, forward: Forward, x: Tensor, count: int, total: int) -> tuple[Means, float]:
     """One step from this process's rows ``x`` of a batch of ``count``: the means over the batch, and the gradient's norm."""
     config, model = state.config, state.model
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate_at(config, state.step, total)
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(config, state.step, total)
+        optimizer.zero_grad(set_to_none=True)
     means = _backward(state, forward, x, count, beta_at(config, state.step, total))
     parameters = list(model.parameters())
     if distributed.world() > 1:
@@ -338,7 +356,8 @@ def _gradient_step(state: TrainingState, forward: Forward, x: Tensor, count: int
         )
     if config.clip_norm:
         torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
-    state.optimizer.step()
+    for optimizer in state.optimizers.values():
+        optimizer.step()
     _follow(state)
     return Means(value, reconstruction, kl), length
 

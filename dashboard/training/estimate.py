@@ -13,7 +13,7 @@ import streamlit as st
 from vae import ModelConfig, RunError, TrainConfig, list_runs, open_run, read_history
 from vae.config import to_json
 
-SPEED_FIELDS = ("batch_size", "precision", "channels_last", "compile", "ema_decay")
+SPEED_FIELDS = ("batch_size", "optimizer", "precision", "channels_last", "compile", "ema_decay")
 """What changes the speed of a gradient step, of those that there are."""
 TIMEOUT = 180
 

@@ -255,7 +255,8 @@ def test_a_field_that_comes_later_has_a_control(open_app: OpenApp, workspace: ob
     fields = [("gamma", float, 1.0), ("share", float | None, None)]
     later = dataclasses.make_dataclass("Later", fields, bases=(TrainConfig,), frozen=True)
     options = list_options(TrainConfig)
-    extra = [dataclasses.replace(options[2], name=name, low=0.0, high=9.0, help="Later.") for name in ("gamma", "share")]
+    number = next(option for option in options if option.name == "learning_rate")
+    extra = [dataclasses.replace(number, name=name, low=0.0, high=9.0, help="Later.") for name in ("gamma", "share")]
     preset = form.PRESETS["fast"]
     changed = dataclasses.replace(preset, train=later(**dataclasses.asdict(preset.train)))
     monkeypatch.setitem(form.PRESETS, "fast", changed)

@@ -26,7 +26,7 @@ WRONG: list[tuple[type, str, Any]] = [
     *[(TrainConfig, "rise", value) for value in (-0.01, 1.01, math.nan, "0.2")],
     *[(TrainConfig, "weight_decay", value) for value in (-1e-9, math.nan, 11.0)],
     *[(TrainConfig, "seed", value) for value in (-1, 2**32, 0.5)],
-    *[(TrainConfig, name, "other") for name in ("schedule", "precision")],
+    *[(TrainConfig, name, "other") for name in ("optimizer", "schedule", "precision")],
     *[(TrainConfig, name, value) for name in ("channels_last", "compile") for value in (1, "yes", None)],
     *[(TrainConfig, name, value) for name in ("beta", "free_bits", "clip_norm") for value in (-0.1, math.nan, math.inf, "1")],
     *[(TrainConfig, "ema_decay", value) for value in (-0.1, 1.0, math.nan, True)],

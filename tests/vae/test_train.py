@@ -30,6 +30,7 @@ from vae.train import Means, learning_rate_at, validate
 
 MODEL = ModelConfig(height=8, width=8, latent=3, widths=(4,), blocks=1, hidden=8)
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=1e-2, precision="fp32", weight_decay=0.01)
+MUON = dataclasses.replace(CONFIG, optimizer="muon")
 CPU = torch.device("cpu")
 
 
@@ -45,8 +46,9 @@ def run_to_end(state: TrainingState, data: tuple[ImageDataset, ImageDataset]) ->
     return [event for event in train(state, *data) if isinstance(event, Epoch)]
 
 
-def test_it_learns(data: tuple[ImageDataset, ImageDataset]) -> None:
-    epochs = run_to_end(new_state(MODEL, CONFIG, CPU), data)
+@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+def test_it_learns(data: tuple[ImageDataset, ImageDataset], config: TrainConfig) -> None:
+    epochs = run_to_end(new_state(MODEL, config, CPU), data)
     assert epochs[-1].train.elbo > epochs[0].train.elbo + 1
     for epoch in epochs:
         assert epoch.train.elbo == pytest.approx(epoch.train.reconstruction - epoch.train.kl)
@@ -73,10 +75,13 @@ def test_every_image_is_used_once_an_epoch_and_in_another_order(data: tuple[Imag
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 5, 9, 12])
-def test_cut_anywhere_it_ends_in_the_same_weights(data: tuple[ImageDataset, ImageDataset], tmp_path: Path, cut: int) -> None:
-    whole = new_state(MODEL, CONFIG, CPU)
+@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+def test_cut_anywhere_it_ends_in_the_same_weights(
+    data: tuple[ImageDataset, ImageDataset], tmp_path: Path, cut: int, config: TrainConfig
+) -> None:
+    whole = new_state(MODEL, config, CPU)
     expected = run_to_end(whole, data)
-    first = new_state(MODEL, CONFIG, CPU)
+    first = new_state(MODEL, config, CPU)
     found = []
     for event in train(first, *data):
         if isinstance(event, Epoch):
@@ -85,7 +90,7 @@ def test_cut_anywhere_it_ends_in_the_same_weights(data: tuple[ImageDataset, Imag
             break
     safetensors.torch.save_file(first.tensors(), tmp_path / "state")
     progress = json.loads(json.dumps(first.progress()))
-    second = restore_state(MODEL, CONFIG, CPU, safetensors.torch.load_file(tmp_path / "state"), progress)
+    second = restore_state(MODEL, config, CPU, safetensors.torch.load_file(tmp_path / "state"), progress)
     found += run_to_end(second, data)
     for name, value in whole.tensors().items():
         assert torch.equal(second.tensors()[name], value), name
@@ -153,22 +158,33 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert {learning_rate_at(constant, step, 100) for step in range(100)} == {1e-2}
 
 
-def test_the_optimizer_follows_the_schedule(data: tuple[ImageDataset, ImageDataset]) -> None:
-    state = new_state(MODEL, CONFIG, CPU)
+@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+def test_the_optimizers_follow_the_schedule(data: tuple[ImageDataset, ImageDataset], config: TrainConfig) -> None:
+    state = new_state(MODEL, config, CPU)
     for event in train(state, *data):
         if isinstance(event, Step):
-            rates = {group["lr"] for group in state.optimizer.param_groups}
+            rates = {group["lr"] for optimizer in state.optimizers.values() for group in optimizer.param_groups}
             assert rates == {learning_rate_at(CONFIG, event.step - 1, 12)}
 
 
-def test_weight_decay_is_for_matrices_and_kernels() -> None:
-    groups = new_state(MODEL, CONFIG, CPU).optimizer.param_groups
-    assert isinstance(new_state(MODEL, CONFIG, CPU).optimizer, torch.optim.AdamW)
+@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+def test_weight_decay_is_for_matrices_and_kernels(config: TrainConfig) -> None:
+    state = new_state(MODEL, config, CPU)
+    groups = [group for optimizer in state.optimizers.values() for group in optimizer.param_groups]
+    assert isinstance(state.optimizer, torch.optim.AdamW)
     for group in groups:
         expected = 0.01 if group["params"][0].ndim > 1 else 0.0
         assert group["weight_decay"] == expected
         assert len({parameter.ndim > 1 for parameter in group["params"]}) == 1
-    assert sum(len(group["params"]) for group in groups) == len(list(new_state(MODEL, CONFIG, CPU).model.parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(state.model.parameters()))
+
+
+def test_muon_is_for_matrices_and_kernels_and_adam_for_the_rest() -> None:
+    state = new_state(MODEL, MUON, CPU)
+    assert state.muon is not None
+    assert all(parameter.ndim > 1 for group in state.muon.param_groups for parameter in group["params"])
+    assert all(parameter.ndim <= 1 for group in state.optimizer.param_groups for parameter in group["params"])
+    assert new_state(MODEL, CONFIG, CPU).muon is None
 
 
 def test_mixed_precision_learns_the_same_thing(data: tuple[ImageDataset, ImageDataset]) -> None:
@@ -203,3 +219,14 @@ def test_a_state_of_another_training_is_refused(
     tensors, progress = spoil(state.tensors(), state.progress())
     with pytest.raises(ValueError, match=f"the training state does not fit this model: .*{reason}"):
         restore_state(MODEL, CONFIG, CPU, tensors, progress)
+
+
+@pytest.mark.parametrize("spoilt", [None, torch.zeros(2)])
+def test_a_state_without_momentum_is_refused(data: tuple[ImageDataset, ImageDataset], spoilt: torch.Tensor | None) -> None:
+    state = new_state(MODEL, MUON, CPU)
+    next(iter(train(state, *data)))
+    tensors = {name: value for name, value in state.tensors().items() if name != "muon.0.momentum"}
+    if spoilt is not None:
+        tensors["muon.0.momentum"] = spoilt
+    with pytest.raises(ValueError, match="moments of .* are missing or of another shape"):
+        restore_state(MODEL, MUON, CPU, tensors, state.progress())
