@@ -32,6 +32,7 @@ MODEL = ModelConfig(height=8, width=8, latent=3, widths=(4,), blocks=1, hidden=8
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=1e-2, precision="fp32", weight_decay=0.01)
 MUON = dataclasses.replace(CONFIG, optimizer="muon")
 CPU = torch.device("cpu")
+with_either_optimizer = pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def run_to_end(state: TrainingState, data: tuple[ImageDataset, ImageDataset]) ->
     return [event for event in train(state, *data) if isinstance(event, Epoch)]
 
 
-@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+@with_either_optimizer
 def test_it_learns(data: tuple[ImageDataset, ImageDataset], config: TrainConfig) -> None:
     epochs = run_to_end(new_state(MODEL, config, CPU), data)
     assert epochs[-1].train.elbo > epochs[0].train.elbo + 1
@@ -75,7 +76,7 @@ def test_every_image_is_used_once_an_epoch_and_in_another_order(data: tuple[Imag
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 5, 9, 12])
-@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+@with_either_optimizer
 def test_cut_anywhere_it_ends_in_the_same_weights(
     data: tuple[ImageDataset, ImageDataset], tmp_path: Path, cut: int, config: TrainConfig
 ) -> None:
@@ -158,7 +159,7 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert {learning_rate_at(constant, step, 100) for step in range(100)} == {1e-2}
 
 
-@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+@with_either_optimizer
 def test_the_optimizers_follow_the_schedule(data: tuple[ImageDataset, ImageDataset], config: TrainConfig) -> None:
     state = new_state(MODEL, config, CPU)
     for event in train(state, *data):
@@ -167,7 +168,7 @@ def test_the_optimizers_follow_the_schedule(data: tuple[ImageDataset, ImageDatas
             assert rates == {learning_rate_at(CONFIG, event.step - 1, 12)}
 
 
-@pytest.mark.parametrize("config", [CONFIG, MUON], ids=["adam", "muon"])
+@with_either_optimizer
 def test_weight_decay_is_for_matrices_and_kernels(config: TrainConfig) -> None:
     state = new_state(MODEL, config, CPU)
     groups = [group for optimizer in state.optimizers.values() for group in optimizer.param_groups]
