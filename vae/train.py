@@ -99,14 +99,14 @@ class Note:
 class TrainingState:
     """All that an exact resume needs: `tensors` and `progress` give it out, `restore_state` takes it back.
 
-    ``averaged`` has the moving average of the weights and buffers of ``model``, if ``config.ema_decay`` asks for one. ``muon``
-    steps the weight matrices and kernels and ``optimizer`` the rest, or ``optimizer`` all where there is no ``muon``.
+    ``averaged`` has the moving average of the weights and buffers of ``model``, if ``config.ema_decay`` asks for one. The
+    ``optimizers`` stand under the names by which their moments are saved: "optimizer" is Adam, of all parameters, or of those
+    that "muon" leaves.
     """
 
     model: VAE
     averaged: VAE | None
-    optimizer: torch.optim.Optimizer
-    muon: Muon | None
+    optimizers: dict[str, torch.optim.Optimizer]
     config: TrainConfig
     device: torch.device
     epoch: int = 0
@@ -128,12 +128,6 @@ class TrainingState:
         """Whether every epoch is done, or ``config.patience`` is at its end."""
         tired = 0 < self.config.patience <= self.epochs_since_best
         return tired or self.epoch >= self.config.epochs
-
-    @property
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Each optimizer under the name by which its moments are saved."""
-        found: dict[str, torch.optim.Optimizer] = {"optimizer": self.optimizer}
-        return found if self.muon is None else found | {"muon": self.muon}
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, buffers, their averages and optimizer moments by name, on the CPU."""
@@ -189,11 +183,13 @@ def new_state(model_config: ModelConfig, config: TrainConfig, device: torch.devi
     decayed = {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": config.weight_decay}
     free = {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}
     averaged = copy.deepcopy(model).requires_grad_(False).eval() if config.ema_decay else None
-    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-    if config.optimizer == "adam":
-        return TrainingState(model, averaged, kind([decayed, free], lr=config.learning_rate, fused=True), None, config, device)
-    adam = kind([free], lr=config.learning_rate, fused=True)
-    return TrainingState(model, averaged, adam, Muon([decayed], lr=config.learning_rate), config, device)
+    kind, rate = torch.optim.AdamW if config.weight_decay else torch.optim.Adam, config.learning_rate
+    optimizers: dict[str, torch.optim.Optimizer]
+    if config.optimizer == "muon":
+        optimizers = {"optimizer": kind([free], lr=rate, fused=True), "muon": Muon([decayed], lr=rate)}
+    else:
+        optimizers = {"optimizer": kind([decayed, free], lr=rate, fused=True)}
+    return TrainingState(model, averaged, optimizers, config, device)
 
 
 def restore_state(
@@ -253,7 +249,7 @@ def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
 def _check_moments(state: TrainingState) -> None:
     """NOTE: torch takes moments of any shape, or none, and would fail steps later or begin them anew."""
     for name, parameter in state.model.named_parameters():
-        of_muon = state.muon is not None and parameter.ndim > 1
+        of_muon = "muon" in state.optimizers and parameter.ndim > 1
         optimizer = state.optimizers["muon" if of_muon else "optimizer"]
         found = {slot: tuple(value.shape) for slot, value in optimizer.state.get(parameter, {}).items()}
         shape = tuple(parameter.shape)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import torch.distributed as dist
 
 from vae import DeviceError, ModelConfig, PeerError, Run, TrainConfig, distributed, fit, open_run, resume
 from vae.__main__ import main
+from vae.config import OptimizerName
 
 MODEL = ModelConfig(height=8, width=8, latent=3, architecture="plain", widths=(3, 4), blocks=0, hidden=0)
 CONFIG = TrainConfig(
@@ -107,11 +109,13 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
             pass
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+def test_two_processes_train_what_one_does(optimizer: OptimizerName) -> None:
     """`torchrun`, batches of 16, 16, 16 and 7 images, 5 for validation; every option that sums over the batch."""
-    fit("one", "tiny", MODEL, CONFIG, "notes", CPU)
+    config = dataclasses.replace(CONFIG, optimizer=optimizer)
+    fit("one", "tiny", MODEL, config, "notes", CPU)
     options: list[str] = []
-    for name, value in (dataclasses.asdict(MODEL) | dataclasses.asdict(CONFIG)).items():
+    for name, value in (dataclasses.asdict(MODEL) | dataclasses.asdict(config)).items():
         if isinstance(value, bool):
             options.append(("--" if value else "--no-") + name.replace("_", "-"))
         elif name not in ("channels", "height", "width"):

@@ -26,6 +26,7 @@ from vae import (
     restore_state,
     train,
 )
+from vae.muon import Muon
 from vae.train import Means, learning_rate_at, validate
 
 MODEL = ModelConfig(height=8, width=8, latent=3, widths=(4,), blocks=1, hidden=8)
@@ -172,7 +173,7 @@ def test_the_optimizers_follow_the_schedule(data: tuple[ImageDataset, ImageDatas
 def test_weight_decay_is_for_matrices_and_kernels(config: TrainConfig) -> None:
     state = new_state(MODEL, config, CPU)
     groups = [group for optimizer in state.optimizers.values() for group in optimizer.param_groups]
-    assert isinstance(state.optimizer, torch.optim.AdamW)
+    assert isinstance(state.optimizers["optimizer"], torch.optim.AdamW)
     for group in groups:
         expected = 0.01 if group["params"][0].ndim > 1 else 0.0
         assert group["weight_decay"] == expected
@@ -182,10 +183,10 @@ def test_weight_decay_is_for_matrices_and_kernels(config: TrainConfig) -> None:
 
 def test_muon_is_for_matrices_and_kernels_and_adam_for_the_rest() -> None:
     state = new_state(MODEL, MUON, CPU)
-    assert state.muon is not None
-    assert all(parameter.ndim > 1 for group in state.muon.param_groups for parameter in group["params"])
-    assert all(parameter.ndim <= 1 for group in state.optimizer.param_groups for parameter in group["params"])
-    assert new_state(MODEL, CONFIG, CPU).muon is None
+    assert isinstance(state.optimizers["muon"], Muon)
+    for name, optimizer in state.optimizers.items():
+        assert {parameter.ndim > 1 for group in optimizer.param_groups for parameter in group["params"]} == {name == "muon"}
+    assert list(new_state(MODEL, CONFIG, CPU).optimizers) == ["optimizer"]
 
 
 def test_mixed_precision_learns_the_same_thing(data: tuple[ImageDataset, ImageDataset]) -> None:
