@@ -342,13 +342,17 @@ PRESETS: dict[PresetName, Preset] = {
     ),
     "fast": Preset(
         summary="small and quick, ten epochs",
-        model=ModelConfig(widths=(16, 32), blocks=0, hidden=256),
-        train=TrainConfig(epochs=10, batch_size=128, learning_rate=6e-3, rise=0.03, weight_decay=0.05, ema_decay=0.99),
+        model=ModelConfig(widths=(16, 32), blocks=0, hidden=128),
+        train=TrainConfig(
+            epochs=10, batch_size=256, optimizer="muon", learning_rate=1.5e-2, rise=0.03, weight_decay=0.05, ema_decay=0.99
+        ),
     ),
     "large": Preset(
-        summary="the shipped run's recipe, thirty epochs",
-        model=ModelConfig(widths=(32, 64), blocks=1, hidden=256),
-        train=TrainConfig(epochs=30, batch_size=256, learning_rate=3e-3, weight_decay=0.01),
+        summary="the shipped run's recipe, forty epochs",
+        model=ModelConfig(widths=(32, 64), blocks=0, hidden=256, finest=16),
+        train=TrainConfig(
+            epochs=40, batch_size=128, optimizer="muon", learning_rate=1e-2, rise=0.03, weight_decay=0.1, ema_decay=0.999
+        ),
     ),
     "best": Preset(
         summary="wide and patient, forty epochs",
