@@ -442,7 +442,10 @@ def test_names_roles_and_room(page: Page, address: str) -> None:
     assert box is not None
     assert top is not None
     assert box["y"] + box["height"] - top["y"] <= 640  # pictures and eight sliders, without scrolling
-    assert thumb.get_attribute("aria-valuetext")
+    for rank in range(8):
+        thumb, _ = slider(page, rank)
+        value = round(value_of(thumb), 2) + 0.0  # no sign before a zero
+        assert thumb.get_attribute("aria-valuetext") == f"{value:.2f}".replace("-", "−")
     assert thumb.evaluate("(thumb) => getComputedStyle(thumb).touchAction") == "pan-y"  # up and down scrolls the page
     page.keyboard.press("Tab")
     thumb.focus()

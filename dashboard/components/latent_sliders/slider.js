@@ -1,7 +1,7 @@
 // One latent dimension: a range input over its filmstrip, with marks, and its KL as a bar.
 
 function formatValue(value) {
-  const text = value.toFixed(2);
+  const text = (Number(value.toFixed(2)) + 0).toFixed(2); // never -0.00
   return text.startsWith("-") ? `−${text.slice(1)}` : text; // the input's own sign is as wide as a digit
 }
 
