@@ -139,7 +139,7 @@ def test_a_traversal_adds_offsets_to_the_encoded_mean(generate: Callable[..., Ap
     assert pictures.shape == (9, 1, 28, 28)
     overview, _ = made(app, "overview")
     first = encodings.active_dimensions[0]
-    assert overview.shape == (16 * 9, 64)
+    assert overview.shape == (len(encodings.active_dimensions) * 9, 64)
     np.testing.assert_allclose(overview[:9, first], encodings.mean[5, first] + np.linspace(-1, 1, 9), atol=1e-6)
     app.segmented_control(key=key(app, "traversal-range")).set_value("std").run()
     low, high = (encodings.aggregate_mean[first] + sign * 2 * encodings.aggregate_std[first] for sign in (-1, 1))

@@ -232,7 +232,7 @@ def test_a_file_is_kept_and_ready_to_train_on_before_there_is_any_run(
 ) -> None:
     kind = kind_of("digits", tmp_path)
     keep(page, serve_app(APP, bare), kind)
-    expect(page.get_by_text("for images of 16 × 16 × 1; 10 epochs of 12 steps on 1,412 training images")).to_be_visible(
+    expect(page.get_by_text("for images of 16 × 16 × 1; 10 epochs of 6 steps on 1,412 training images")).to_be_visible(
         timeout=60_000
     )
     page.get_by_role("link", name="Dataset").click()
