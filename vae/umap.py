@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 300
 _STEP, _MOMENTUM = 0.5, 0.5
-_OTHERS = 8
+_OTHERS = 16
 """Random points that push each point, an epoch. Their mean push counts as that of `_PUSHES`."""
 _PUSHES = 5  # for each pull of an edge: umap-learn's negative_sample_rate
 _EXTENT = 10.0  # of the beginning, as umap-learn's
