@@ -248,14 +248,14 @@ def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
 
 def _check_moments(state: TrainingState) -> None:
     """NOTE: torch takes moments of any shape, or none, and would fail steps later or begin them anew."""
-    for name, parameter in state.model.named_parameters():
-        of_muon = "muon" in state.optimizers and parameter.ndim > 1
-        optimizer = state.optimizers["muon" if of_muon else "optimizer"]
-        found = {slot: tuple(value.shape) for slot, value in optimizer.state.get(parameter, {}).items()}
-        shape = tuple(parameter.shape)
-        expected = {"momentum": shape} if of_muon else {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
-        if found != (expected if state.step else {}):
-            raise ValueError(f"the optimizer's moments of {name} are missing or of another shape")
+    names = {parameter: name for name, parameter in state.model.named_parameters()}
+    for kind, optimizer in state.optimizers.items():
+        for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+            shape = tuple(parameter.shape)
+            expected = {"momentum": shape} if kind == "muon" else {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+            found = {slot: tuple(value.shape) for slot, value in optimizer.state.get(parameter, {}).items()}
+            if found != (expected if state.step else {}):
+                raise ValueError(f"the optimizer's moments of {names[parameter]} are missing or of another shape")
 
 
 def train(state: TrainingState, data: ImageDataset, validation: ImageDataset) -> Iterator[Step | Epoch | Note]:
